@@ -1,0 +1,1 @@
+"""What a face is to us: types, detection, alignment, quality, embedding, comparison (the shared kernel)."""

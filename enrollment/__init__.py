@@ -1,0 +1,1 @@
+"""Consent, capture, template, seal; withdraw; purge."""

@@ -1,0 +1,1 @@
+"""Protocols in CSV files, error rates, benchmarks, the simulated camera."""

@@ -1,0 +1,65 @@
+"""Where an evaluation's photographs come from: a folder or a zip file, read into memory only."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from biometrics.errors import MalformedInput, TooLarge
+
+
+class ImageSource(Protocol):
+    """Photographs by the path that a protocol gives."""
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Return the file; raise `MalformedInput` or `TooLarge`."""
+        ...
+
+
+@contextmanager
+def open_images(path: Path) -> Iterator[ImageSource]:
+    """Open a folder or a zip file of photographs; raise `MalformedInput` if it is neither."""
+    if path.is_dir():
+        yield _Folder(path)
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile):
+        raise MalformedInput("The images are neither a folder nor a zip file.") from None
+    with archive:
+        yield _Archive(archive)
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        path = self._root / name
+        try:
+            _refuse_larger(path.stat().st_size, max_bytes)
+            return path.read_bytes()
+        except OSError:
+            raise MalformedInput("The image is missing or cannot be read.") from None
+
+
+class _Archive:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        try:
+            # The size comes from the archive's directory; reading stops there even if the stream goes on.
+            _refuse_larger(self._archive.getinfo(name).file_size, max_bytes)
+            return self._archive.read(name)
+        except (KeyError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
+            raise MalformedInput("The image is missing or cannot be read.") from None
+
+
+def _refuse_larger(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge("The image has too many bytes.")

@@ -1,0 +1,1 @@
+"""Everything that touches the world: settings, database, keys, audit log, gallery, networks, telemetry."""

@@ -1,0 +1,62 @@
+"""The audit log as one file, which `audit_verify.py` verifies offline.
+
+JSON lines: a header; every entry, exactly as it was hashed; every checkpoint that was kept; the current checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import BinaryIO
+
+from biometrics.records import RETENTION
+from infra.audit.canonical import JSON, canonical, utc_text
+from infra.audit.checkpoint import parse_checkpoint, verifier_key
+from infra.audit.log import SqlAuditLog
+from infra.keys.store import KeyStore
+
+BUNDLE_FORMAT = "dwarpal-audit-bundle/v1"
+_PAGE = 1000
+
+
+def export_bundle(
+    log: SqlAuditLog,
+    keys: KeyStore,
+    stream: BinaryIO,
+    *,
+    now: datetime,
+    purge_interval_seconds: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write the log to `stream` in bounded memory and return the number of entries.
+
+    Nothing is written to the database: use a read-only transaction, which holds up no gate while the export runs.
+    `progress` hears (entries written, all).
+    """
+    current = log.checkpoint(keep=False)
+    size = parse_checkpoint(current).size
+    header: dict[str, JSON] = {
+        "format": BUNDLE_FORMAT,
+        "site": log.site,
+        "vkey": verifier_key(log.site, keys.signing_key().public_key()),
+        "retention_hours": int(RETENTION.total_seconds()) // 3600,
+        "purge_interval_seconds": math.ceil(purge_interval_seconds),
+        "exported_at": utc_text(now),
+        "entries": size,
+    }
+    stream.write(canonical(header) + b"\n")
+    for start in range(0, size, _PAGE):
+        for entry in log.entries(start, min(_PAGE, size - start)):
+            stream.write(entry.leaf + b"\n")
+        progress(min(start + _PAGE, size), size)
+    for text in log.checkpoints():
+        if text != current and _belongs(parse_checkpoint(text).size, size, log):
+            stream.write(canonical({"checkpoint": text}) + b"\n")
+    stream.write(canonical({"checkpoint": current}) + b"\n")
+    return size
+
+
+def _belongs(checkpoint_size: int, size: int, log: SqlAuditLog) -> bool:
+    """Leave out what was appended while this export ran; keep a checkpoint beyond the log's end, which is evidence."""
+    return checkpoint_size <= size or checkpoint_size > log.size()

@@ -1,0 +1,182 @@
+"""Enrollments, gates and nonces: rows on one side, the domain's records on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from biometrics.errors import Conflict, NotFound
+from biometrics.records import Consent, EnrollmentRecord, Gate, Purpose, SealedTemplate, latest_expiry
+from infra.database.insert_once import insert_once
+from infra.database.tables import EnrollmentRow, GateRow, NonceRow
+
+_BATCH = 100
+
+
+class SqlEnrollmentStore:
+    """Enrollments; with `lock` a row that is read stays locked until the transaction ends."""
+
+    def __init__(self, session: Session, *, lock: bool) -> None:
+        self._session = session
+        self._lock = lock
+
+    def add(self, record: EnrollmentRecord) -> None:
+        """Add a new enrollment; raise `Conflict` if the id is taken or it would be kept too long."""
+        _refuse_overlong(record)
+        try:
+            inserted = insert_once(self._session, EnrollmentRow, _values(record))
+        except IntegrityError:
+            raise Conflict("The enrollment breaks a rule of the database.", code="constraint") from None
+        if not inserted:
+            raise Conflict("This enrollment exists already.")
+
+    def get(self, enrollment_id: str, now: datetime) -> EnrollmentRecord | None:
+        """Return the enrollment if it exists and `expires_at > now`."""
+        query = select(EnrollmentRow).where(EnrollmentRow.id == enrollment_id, EnrollmentRow.expires_at > now)
+        # SQLite's single write lock is held already and its compiler leaves FOR UPDATE out.
+        row = self._session.scalars(
+            query.with_for_update() if self._lock else query, execution_options={"populate_existing": True}
+        ).one_or_none()
+        return None if row is None else _record(row)
+
+    def replace(self, record: EnrollmentRecord) -> None:
+        """Overwrite the enrollment of the same id; raise `NotFound` if there is none, `Conflict` if kept too long."""
+        _refuse_overlong(record)
+        statement = update(EnrollmentRow).where(EnrollmentRow.id == record.id).values(**_values(record))
+        try:
+            changed = self._session.execute(statement.returning(EnrollmentRow.id)).first()
+        except IntegrityError:
+            raise Conflict("The enrollment breaks a rule of the database.", code="constraint") from None
+        if changed is None:
+            raise NotFound
+
+    def delete(self, enrollment_id: str) -> bool:
+        """Delete the row; say whether there was one."""
+        statement = delete(EnrollmentRow).where(EnrollmentRow.id == enrollment_id).returning(EnrollmentRow.id)
+        return self._session.execute(statement).first() is not None
+
+    def expired(self, now: datetime, limit: int) -> list[EnrollmentRecord]:
+        """Return up to `limit` enrollments with `expires_at <= now`, oldest first."""
+        query = select(EnrollmentRow).where(EnrollmentRow.expires_at <= now)
+        query = query.order_by(EnrollmentRow.expires_at, EnrollmentRow.id).limit(limit)
+        # Two purgers share the work instead of waiting for each other.
+        rows = self._session.scalars(query.with_for_update(skip_locked=True) if self._lock else query)
+        return [_record(row) for row in rows]
+
+    def walk_through(self, now: datetime, window: timedelta) -> Iterator[EnrollmentRecord]:
+        """Yield unexpired enrollments with a gallery key whose departure is not past and at most `window` away."""
+        query = select(EnrollmentRow).where(
+            EnrollmentRow.walk_through,
+            EnrollmentRow.for_gallery.is_not(None),
+            EnrollmentRow.departs_at >= now,
+            EnrollmentRow.departs_at <= now + window,
+            EnrollmentRow.expires_at > now,
+        )
+        for row in self._session.scalars(query.order_by(EnrollmentRow.departs_at).execution_options(yield_per=_BATCH)):
+            yield _record(row)
+
+
+class SqlGateStore:
+    """Gates."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, gate: Gate) -> None:
+        """Add a gate; raise `Conflict` if the id is taken."""
+        values = {"id": gate.id, "purpose": gate.purpose.value, "walk_through": gate.walk_through}
+        if not insert_once(self._session, GateRow, values):
+            raise Conflict("There is a gate of this name already.", code="gate_exists")
+
+    def get(self, gate_id: str) -> Gate | None:
+        """Return a gate or None."""
+        row = self._session.get(GateRow, gate_id)
+        return None if row is None else _gate(row)
+
+    def all(self) -> Sequence[Gate]:
+        """Return all gates, by id."""
+        return [_gate(row) for row in self._session.scalars(select(GateRow).order_by(GateRow.id))]
+
+
+class SqlNonceStore:
+    """Which captures a gate has already sent."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def seen(self, gate_id: str, nonce: str) -> bool:
+        """Say whether the gate used this nonce before."""
+        match = exists().where(NonceRow.gate_id == gate_id, NonceRow.nonce == nonce)
+        return bool(self._session.scalar(select(match)))
+
+    def add(self, gate_id: str, nonce: str, at: datetime) -> None:
+        """Record a nonce; raise `Conflict` (code `replayed`) if it was used, also by a request running beside this."""
+        if not insert_once(self._session, NonceRow, {"gate_id": gate_id, "nonce": nonce, "at": at}):
+            raise Conflict("This capture was sent before.", code="replayed")
+
+    def forget_before(self, at: datetime) -> int:
+        """Delete nonces older than `at`; return how many."""
+        statement = delete(NonceRow).where(NonceRow.at < at).returning(NonceRow.nonce)
+        return len(self._session.execute(statement).all())
+
+
+def _refuse_overlong(record: EnrollmentRecord) -> None:
+    # The table's constraint says the same. Saying it here keeps the row out of the database's own error and log.
+    if record.expires_at > latest_expiry(record.enrolled_at, record.departs_at):
+        raise Conflict("A template may not be kept this long.", code="retention_exceeded")
+
+
+def _values(record: EnrollmentRecord) -> dict[str, object]:
+    consent, sealed = record.consent, record.sealed
+    return {
+        "id": record.id,
+        "flight": record.flight,
+        "enrolled_at": record.enrolled_at,
+        "departs_at": record.departs_at,
+        "expires_at": record.expires_at,
+        "purposes": ",".join(sorted(consent.purposes)),
+        "walk_through": Purpose.WALK_THROUGH in consent.purposes,
+        "notice_version": consent.notice_version,
+        "notice_sha256": consent.notice_sha256,
+        "language": consent.language,
+        "consent_given_at": consent.given_at,
+        "model_digest": record.model_digest,
+        "envelope": sealed.envelope,
+        "for_holder": sealed.for_holder,
+        "for_gallery": sealed.for_gallery,
+        "holder_verifier": record.holder_verifier,
+        "duplicate_suspected": record.duplicate_suspected,
+        "failed_checks": record.failed_checks,
+        "locked_until": record.locked_until,
+    }
+
+
+def _record(row: EnrollmentRow) -> EnrollmentRecord:
+    return EnrollmentRecord(
+        id=row.id,
+        flight=row.flight,
+        enrolled_at=row.enrolled_at,
+        departs_at=row.departs_at,
+        expires_at=row.expires_at,
+        consent=Consent(
+            purposes=frozenset(Purpose(name) for name in row.purposes.split(",") if name),
+            notice_version=row.notice_version,
+            notice_sha256=row.notice_sha256,
+            language=row.language,
+            given_at=row.consent_given_at,
+        ),
+        model_digest=row.model_digest,
+        sealed=SealedTemplate(row.envelope, row.for_holder, row.for_gallery),
+        holder_verifier=row.holder_verifier,
+        duplicate_suspected=row.duplicate_suspected,
+        failed_checks=row.failed_checks,
+        locked_until=row.locked_until,
+    )
+
+
+def _gate(row: GateRow) -> Gate:
+    return Gate(row.id, Purpose(row.purpose), row.walk_through)

@@ -1,0 +1,102 @@
+"""The tables that hold travellers, gates, nonces, keys of callers and answers to repeated requests.
+
+The log's tables stand in `infra/audit/tables.py`. Times are whole microseconds since 1970 (`UtcTime`). Invariant 2 of
+the design, a template never outlives its purpose, is a constraint here and not only a habit of the code.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, SmallInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from biometrics.records import RETENTION
+from infra.database.base import Base, UtcTime
+
+RETENTION_MICROSECONDS = int(RETENTION.total_seconds()) * 1_000_000
+
+# `departs_at IS NOT NULL` matters: without it the comparison with NULL is unknown, and an unknown check passes.
+_RETENTION_RULE = (
+    f"expires_at <= enrolled_at + {RETENTION_MICROSECONDS}"
+    f" OR (departs_at IS NOT NULL AND expires_at <= departs_at + {RETENTION_MICROSECONDS})"
+)
+
+
+class EnrollmentRow(Base):
+    """One traveller's enrollment; `purposes` are the consented ones, sorted, separated by commas."""
+
+    __tablename__ = "enrollment"
+    __table_args__ = (
+        CheckConstraint(_RETENTION_RULE, name="retention"),
+        CheckConstraint("expires_at >= enrolled_at", name="expires_after_enrollment"),
+        CheckConstraint("walk_through OR for_gallery IS NULL", name="gallery_key_needs_consent"),
+        Index("ix_enrollment_gallery", "walk_through", "departs_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    flight: Mapped[str] = mapped_column(String(100))
+    enrolled_at: Mapped[datetime] = mapped_column(UtcTime)
+    departs_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    purposes: Mapped[str] = mapped_column(String(200))
+    walk_through: Mapped[bool]
+    notice_version: Mapped[str] = mapped_column(String(100))
+    notice_sha256: Mapped[str] = mapped_column(String(64))
+    language: Mapped[str] = mapped_column(String(35))
+    consent_given_at: Mapped[datetime] = mapped_column(UtcTime)
+    model_digest: Mapped[str] = mapped_column(String(64))
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+    for_holder: Mapped[bytes] = mapped_column(LargeBinary)
+    for_gallery: Mapped[bytes | None] = mapped_column(LargeBinary)
+    holder_verifier: Mapped[bytes] = mapped_column(LargeBinary(32))
+    duplicate_suspected: Mapped[bool]
+    failed_checks: Mapped[int]
+    locked_until: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class GateRow(Base):
+    """A place where a face is checked, for one purpose."""
+
+    __tablename__ = "gate"
+
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    walk_through: Mapped[bool]
+
+
+class NonceRow(Base):
+    """A capture that a gate has sent; the primary key is what stops a second one, also at the same moment."""
+
+    __tablename__ = "nonce"
+
+    gate_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(200), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class ApiKeyRow(Base):
+    """A caller's key: only the SHA-256 of its secret is kept. A gate's key names its gate, and no other key does."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (CheckConstraint("(role = 'gate') = (gate_id IS NOT NULL)", name="gate_key_has_gate"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    role: Mapped[str] = mapped_column(String(32))
+    gate_id: Mapped[str | None] = mapped_column(String(100), index=True)
+    secret_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class IdempotencyRow(Base):
+    """A sealed answer to a request that may be repeated; see `infra/idempotency.py` for what each field is."""
+
+    __tablename__ = "idempotency"
+
+    lookup: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    body_mac: Mapped[bytes] = mapped_column(LargeBinary(32))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime, index=True)

@@ -1,0 +1,1 @@
+"""Keys and what they seal; kept outside the application database."""

@@ -1,0 +1,135 @@
+"""What a key file holds, in memory and as bytes.
+
+    signing   1 byte (0 or 1) and 32 bytes: the Ed25519 seed, zero when there is none
+    watermark 8 bytes signed: epochs up to here without keys were destroyed, or may never have keys any more
+    destroyed 4 bytes count, then 8 bytes signed each: epochs above the watermark that were destroyed
+    unlogged  4 bytes count, then 8 bytes signed each: destroyed epochs of which the log may not know yet
+    epochs    4 bytes count, then for each 8 bytes signed, 32 bytes epoch key, 32 bytes audit key
+
+All numbers are big-endian. Keys live in bytearrays, so that they can be overwritten.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from dataclasses import dataclass, field
+
+from biometrics.errors import KeyDestroyed, SealBroken
+
+KEY_BYTES = 32
+MOST_DESTROYED = 1024
+"""Destroyed epochs kept one by one, six weeks of them; beyond, the older half goes under the watermark."""
+
+_BEFORE_ALL = -(2**63)
+_HEAD = struct.Struct(">B32sq")
+_COUNT = struct.Struct(">I")
+_EPOCH = struct.Struct(">q")
+
+
+@dataclass(slots=True, repr=False)
+class EpochPair:
+    """An epoch's key-encryption key and its audit pseudonym key."""
+
+    epoch_key: bytearray
+    audit_key: bytearray
+
+    def zero(self) -> None:
+        """Overwrite both."""
+        for key in (self.epoch_key, self.audit_key):
+            key[:] = bytes(len(key))
+
+
+@dataclass(slots=True, repr=False)
+class KeyState:
+    """All keys of a site and the memory of those destroyed."""
+
+    signing_seed: bytearray | None = None
+    watermark: int = _BEFORE_ALL
+    destroyed: set[int] = field(default_factory=set)
+    unlogged: set[int] = field(default_factory=set)
+    epochs: dict[int, EpochPair] = field(default_factory=dict)
+
+    def pair(self, epoch: int) -> EpochPair:
+        """Return an epoch's keys; raise `KeyDestroyed` if they are gone or were never made."""
+        try:
+            return self.epochs[epoch]
+        except KeyError:
+            raise KeyDestroyed("The key of this epoch does not exist.") from None
+
+    def create(self, epoch: int) -> None:
+        """Make an epoch's keys; raise `KeyDestroyed` if it had some before."""
+        if epoch <= self.watermark or epoch in self.destroyed:
+            raise KeyDestroyed("The key of this epoch was destroyed.")
+        self.epochs[epoch] = EpochPair(
+            bytearray(secrets.token_bytes(KEY_BYTES)), bytearray(secrets.token_bytes(KEY_BYTES))
+        )
+
+    def destroy(self, epoch: int) -> bool:
+        """Overwrite and forget an epoch's keys for good; say whether anything changed."""
+        pair = self.epochs.pop(epoch, None)
+        if pair is not None:
+            pair.zero()
+            self.unlogged.add(epoch)
+        elif epoch <= self.watermark or epoch in self.destroyed:
+            return False
+        if epoch > self.watermark:
+            self.destroyed.add(epoch)
+        if len(self.destroyed) > MOST_DESTROYED:
+            oldest = sorted(self.destroyed)[: MOST_DESTROYED // 2]
+            self.watermark = oldest[-1]
+            self.destroyed.difference_update(oldest)
+        return True
+
+    def zero(self) -> None:
+        """Overwrite all keys in memory."""
+        if self.signing_seed is not None:
+            self.signing_seed[:] = bytes(KEY_BYTES)
+        for pair in self.epochs.values():
+            pair.zero()
+
+    def encode(self) -> bytearray:
+        """Return the bytes to seal; the caller overwrites them."""
+        out = bytearray(
+            _HEAD.pack(self.signing_seed is not None, bytes(self.signing_seed or bytes(32)), self.watermark)
+        )
+        for epochs in (self.destroyed, self.unlogged):
+            out += _COUNT.pack(len(epochs))
+            for epoch in sorted(epochs):
+                out += _EPOCH.pack(epoch)
+        out += _COUNT.pack(len(self.epochs))
+        for epoch, pair in sorted(self.epochs.items()):
+            out += _EPOCH.pack(epoch)
+            out += pair.epoch_key
+            out += pair.audit_key
+        return out
+
+    @classmethod
+    def decode(cls, data: bytearray) -> KeyState:
+        """Read what `encode` wrote; raise `SealBroken` for anything else."""
+        try:
+            has_seed, seed, watermark = _HEAD.unpack_from(data)
+            destroyed, at = _decode_set(data, _HEAD.size)
+            unlogged, at = _decode_set(data, at)
+            (count,) = _COUNT.unpack_from(data, at)
+            at += _COUNT.size
+            epochs: dict[int, EpochPair] = {}
+            for _ in range(count):
+                (epoch,) = _EPOCH.unpack_from(data, at)
+                at += _EPOCH.size
+                epochs[epoch] = EpochPair(data[at : at + KEY_BYTES], data[at + KEY_BYTES : at + 2 * KEY_BYTES])
+                at += 2 * KEY_BYTES
+        except struct.error:
+            raise SealBroken("The key file's content is not what it should be.") from None
+        if at != len(data) or has_seed not in (0, 1):
+            raise SealBroken("The key file's content is not what it should be.")
+        return cls(bytearray(seed) if has_seed else None, watermark, destroyed, unlogged, epochs)
+
+
+def _decode_set(data: bytearray, at: int) -> tuple[set[int], int]:
+    (count,) = _COUNT.unpack_from(data, at)
+    start = at + _COUNT.size
+    end = start + count * _EPOCH.size
+    if end > len(data):
+        raise struct.error
+    return {epoch for (epoch,) in _EPOCH.iter_unpack(data[start:end])}, end

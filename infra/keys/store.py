@@ -1,0 +1,39 @@
+"""What a key store can do; `file_store.py` is the one for a single machine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+
+class KeyStore(Protocol):
+    """Holds epoch keys, epoch audit keys and the signing key outside the application database."""
+
+    def epoch_key(self, epoch: int, *, create: bool = False) -> bytes:
+        """Return the epoch's 32-byte key-encryption key; raise `KeyDestroyed` if it is gone or was never made.
+
+        With `create` a missing key is made, unless the epoch was destroyed before.
+        """
+        ...
+
+    def audit_key(self, epoch: int, *, create: bool = False) -> bytes:
+        """Return the epoch's 32-byte audit pseudonym key; rules as for `epoch_key`, destroyed together with it."""
+        ...
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        """Return the site's signing key for checkpoints and receipts; made at first use."""
+        ...
+
+    def ended_epochs(self, now: datetime) -> list[int]:
+        """Return the epochs that are over and either still have keys or whose destruction is unconfirmed, oldest first."""
+        ...
+
+    def destroy_epoch(self, epoch: int) -> None:
+        """Destroy both keys of an epoch for good; does nothing if they are gone already."""
+        ...
+
+    def confirm_destroyed(self, epoch: int) -> None:
+        """Note that an epoch's destruction stands in the log: `ended_epochs` names it no more."""
+        ...

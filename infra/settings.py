@@ -1,0 +1,116 @@
+"""Every setting, read from the environment with the prefix `DWARPAL_` (docs/settings.md lists them for people)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+WITHOUT_PAD_WORDS = "a photograph may open the gate"
+"""The words that a site must write to run without presentation attack detection."""
+
+
+class Environment(StrEnum):
+    """Where this process runs; only `demo` and `development` may move the clock."""
+
+    PRODUCTION = "production"
+    DEMO = "demo"
+    DEVELOPMENT = "development"
+
+
+class ExecutionProvider(StrEnum):
+    """What runs the networks."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    OPENVINO = "openvino"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; wrong or contradictory values stop it at start."""
+
+    model_config = SettingsConfigDict(env_prefix="DWARPAL_", extra="ignore", hide_input_in_errors=True)
+
+    environment: Environment = Field(Environment.PRODUCTION, description="`production`, `demo` or `development`.")
+    site: str = Field(
+        "dwarpal.example",
+        pattern=r"^[a-z0-9][a-z0-9./-]{0,99}$",
+        description="Name of the site: origin of the audit log and part of what every template is sealed to.",
+    )
+    data_dir: Path = Field(Path("data"), description="Folder of the SQLite database and the key file.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite in the data folder.", repr=False)
+    key_passphrase: SecretStr | None = Field(
+        None, description="Passphrase of the key file; without one a machine key file of mode 0600 is used."
+    )
+    cache_dir: Path = Field(
+        Path.home() / ".cache" / "dwarpal", description="Converted networks, keyed by SHA-256; may be deleted at any time."
+    )
+    clock_file: Path | None = Field(
+        None, description="File with an offset in seconds that moves the clock; refused in production."
+    )
+
+    execution_provider: ExecutionProvider = Field(
+        ExecutionProvider.AUTO, description="What runs the networks; `auto` takes the best that is present."
+    )
+    inference_threads: int = Field(0, ge=0, le=256, description="Threads for each network run; 0 means all cores.")
+    embedder: str = Field("iresnet18w32-pilot", description="Name of the embedder's model card.")
+    embedder_flip: bool = Field(True, description="Average the embedding with that of the mirrored face.")
+    pad: str = Field("mobilenetv3-small-pad", description="Name of the PAD network's model card; empty for none.")
+    without_pad: str = Field(
+        "", description=f"To run gates without PAD, write exactly: {WITHOUT_PAD_WORDS}."
+    )
+    farthest_face_pixels: int = Field(
+        60, ge=20, le=2000, description="Height in pixels of the smallest face that counts: a traveller at the far mark."
+    )
+    nearest_face_pixels: int = Field(
+        1200, ge=40, le=8000, description="Height in pixels of the largest face expected: a traveller at the lens."
+    )
+
+    fmr: float = Field(
+        1e-3, gt=0, lt=1, description="False-match rate of claimed (1:1) checks; the model card's threshold for it is used."
+    )
+    walk_through_fpir: float = Field(
+        1e-2, gt=0, lt=1, description="False-positive identification rate of a walk-through (1:N) search."
+    )
+    cosine_threshold: float | None = Field(
+        None, gt=-1, lt=1, description="Explicit cosine threshold in place of the model card's (see ADR on 0.85)."
+    )
+    walk_through_window_hours: float = Field(
+        6, gt=0, le=48, description="How long before departure a template enters the walk-through gallery."
+    )
+    check_window_seconds: int = Field(60, ge=1, le=600, description="How far a capture's time may be from ours.")
+    lockout_failures: int = Field(5, ge=1, le=100, description="Failed checks of one traveller before a lock-out.")
+    lockout_seconds: int = Field(300, ge=1, le=86400, description="How long a lock-out lasts.")
+
+    purge_interval_seconds: float = Field(30, gt=0, le=3600, description="How often expired templates are purged.")
+    max_image_bytes: int = Field(10 * 2**20, ge=2**10, description="Largest compressed image.")
+    max_image_pixels: int = Field(16_000_000, ge=10_000, description="Largest image, read from the header.")
+    max_images: int = Field(5, ge=1, le=20, description="Most images in one enrollment.")
+    max_batch_items: int = Field(50, ge=1, le=100, description="Most travellers in one batch enrollment.")
+    rate_gate: str = Field("240/minute", description="Checks of one gate.")
+    rate_address: str = Field("600/minute", description="Requests of one address.")
+    rate_holder: str = Field("60/minute", description="Requests with one travel token.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe line logged.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.clock_file is not None and self.environment is Environment.PRODUCTION:
+            raise ValueError("DWARPAL_CLOCK_FILE moves the clock and is refused in production")
+        if self.without_pad not in ("", WITHOUT_PAD_WORDS):
+            raise ValueError(f"DWARPAL_WITHOUT_PAD must be exactly: {WITHOUT_PAD_WORDS}")
+        if not self.pad and not self.without_pad:
+            raise ValueError("no PAD network is named and DWARPAL_WITHOUT_PAD is not set: a photograph would open the gate")
+        if self.nearest_face_pixels <= self.farthest_face_pixels:
+            raise ValueError("DWARPAL_NEAREST_FACE_PIXELS must be larger than DWARPAL_FARTHEST_FACE_PIXELS")
+        return self
+
+    @cached_property
+    def effective_database_url(self) -> str:
+        """The database URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'dwarpal.db'}"

@@ -1,0 +1,1 @@
+"""Is there a live person: the presentation attack detection network."""

@@ -1,0 +1,1 @@
+"""The HTTP service, the command line, the workers; the only composition root."""

@@ -1,0 +1,87 @@
+"""Who is calling: a role by its key, or a traveller by their travel token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from biometrics.errors import MalformedInput, NotAuthenticated, NotFound, NotPermitted
+from biometrics.records import EnrollmentRecord, TravelToken
+from infra.api_keys import Role, authenticate
+from services.api.middleware import rates_of
+from services.bootstrap import Dwarpal
+
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="`Bearer <key>` of a role, or a travel token for the holder's own calls",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key's role (with its gate), or the holder of a travel token."""
+
+    role: Role | None
+    scope: str = field(repr=False)
+    gate_id: str | None = None
+    token: TravelToken | None = field(default=None, repr=False)
+
+
+def dwarpal_of(request: Request) -> Dwarpal:
+    """Return the wired system; its readiness is the lifespan's business."""
+    system = request.app.state.dwarpal
+    assert isinstance(system, Dwarpal)  # noqa: S101 - tells the type checker what create_app stored
+    return system
+
+
+System = Annotated[Dwarpal, Depends(dwarpal_of)]
+
+
+def identify(
+    request: Request,
+    system: System,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+) -> Caller:
+    """Find out who calls; raise `NotAuthenticated`."""
+    if credentials is None:
+        raise NotAuthenticated("Send a key: Authorization: Bearer ...")
+    text = credentials.credentials
+    if text.startswith(TravelToken.PREFIX + "."):
+        try:
+            token = TravelToken.parse(text)
+        except MalformedInput:
+            raise NotAuthenticated("The key is unknown or revoked.") from None
+        rates_of(request).hit(system.settings.rate_holder, "holder", token.enrollment_id)
+        return Caller(None, f"holder:{token.enrollment_id}", token=token)
+    with system.storage.reading() as unit:
+        key = authenticate(unit.session, text)
+    return Caller(key.role, f"key:{key.id}", gate_id=key.gate_id)
+
+
+def allow(*roles: Role, holder: bool = False) -> Callable[..., Caller]:
+    """Make the dependency that lets only these roles (and the holder) through; `admin` may not act for others."""
+
+    def permitted(caller: Annotated[Caller, Depends(identify)]) -> Caller:
+        if caller.token is not None and holder:
+            return caller
+        if caller.role is not None and caller.role in roles:
+            return caller
+        raise NotPermitted("This key's role does not allow this.")
+
+    return permitted
+
+
+def own_record(system: Dwarpal, caller: Caller, enrollment_id: str) -> EnrollmentRecord:
+    """Return an enrollment that the caller may see: their own, or any for staff; raise `NotFound` alike for both."""
+    with system.storage.reading() as unit:
+        record = unit.enrollments.get(enrollment_id, system.storage.now())
+    if record is None:
+        raise NotFound
+    if caller.token is not None and not (caller.token.enrollment_id == enrollment_id and caller.token.opens(record)):
+        raise NotFound
+    return record

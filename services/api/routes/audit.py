@@ -1,0 +1,88 @@
+"""The audit log over HTTP: checkpoint for anyone; entries, proofs and the bundle for auditors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from tempfile import TemporaryFile
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+
+from biometrics.records import EventKind
+from infra.api_keys import Role
+from services.api.auth import System, allow
+from services.api.paging import Cursor, Limit, next_cursor
+from services.api.schemas import JSON_OBJECT, AuditLine, ConsistencyProof, InclusionProof, Page
+from services.export import export_log
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+auditor = [Depends(allow(Role.AUDITOR, Role.ADMIN))]
+Size = Annotated[int, Query(ge=0, le=2**62)]
+
+
+@router.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {"example": ""}}}})
+def checkpoint(system: System) -> Response:
+    """Return the signed tree head as a C2SP tlog-checkpoint."""
+    with system.storage.unit_of_work() as unit:
+        text = unit.log.checkpoint()
+        unit.commit()
+    return Response(text, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/entries", response_model=Page[AuditLine], dependencies=auditor)
+def entries(
+    system: System, limit: Limit = 100, cursor: Cursor = 0, event: EventKind | None = None, gate: str | None = None
+) -> Page[AuditLine]:
+    """List entries in order, filtered by event or gate."""
+    with system.storage.reading() as unit:
+        found = unit.log.entries(cursor, limit + 1, event=event, gate_id=gate)
+    page = [
+        AuditLine(index=e.index, leaf=e.leaf.decode("ascii"), entry=JSON_OBJECT.validate_python(e.fields()))
+        for e in found[:limit]
+    ]
+    return Page(items=page, next_cursor=next_cursor(found[limit].index) if len(found) > limit else None)
+
+
+@router.get("/proofs/inclusion", response_model=InclusionProof, dependencies=auditor)
+def inclusion(system: System, index: Size, tree_size: Size | None = None) -> InclusionProof:
+    """Prove that an entry stands in the tree of `tree_size` entries, by default the present one."""
+    with system.storage.reading() as unit:
+        size = unit.log.size() if tree_size is None else tree_size
+        hashes = [h.hex() for h in unit.log.inclusion_proof(index, size)]
+    return InclusionProof(index=index, tree_size=size, hashes=hashes)
+
+
+@router.get("/proofs/consistency", response_model=ConsistencyProof, dependencies=auditor)
+def consistency(system: System, old_size: Size, tree_size: Size | None = None) -> ConsistencyProof:
+    """Prove that the tree of `tree_size` entries extends the one of `old_size`."""
+    with system.storage.reading() as unit:
+        size = unit.log.size() if tree_size is None else tree_size
+        hashes = [h.hex() for h in unit.log.consistency_proof(old_size, size)]
+    return ConsistencyProof(old_size=old_size, tree_size=size, hashes=hashes)
+
+
+@router.get("/export", response_class=StreamingResponse, dependencies=auditor)
+def export(system: System) -> StreamingResponse:
+    """Return the whole log as one bundle for the offline verifier.
+
+    It is written first, so that a failure is a problem and not half a file; the log holds nothing personal.
+    """
+    bundle = TemporaryFile()  # noqa: SIM115 - closed by the response, when it is through
+    try:
+        export_log(system.storage, bundle)
+    except BaseException:
+        bundle.close()
+        raise
+    return StreamingResponse(
+        _chunks(bundle),
+        media_type="application/jsonl",
+        headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
+    )
+
+
+def _chunks(bundle: BinaryIO) -> Iterator[bytes]:
+    with bundle:
+        bundle.seek(0)
+        while chunk := bundle.read(1 << 16):
+            yield chunk

@@ -1,0 +1,223 @@
+"""What the HTTP interface takes and gives, as its users read it in the OpenAPI description."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+
+from biometrics.records import Purpose
+from infra.api_keys import Role
+from services.api.errors import RejectedImage
+from verification.decision import Outcome, Reason
+
+Flight = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,3}[0-9]{1,4}[A-Z]?$", examples=["AI302"])]
+GateId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", examples=["t3-entry-1"])]
+Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$", examples=["q83vEjRWeJq83vEjRWeJ"])]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["5f0c2a9be1d34c7c8f64ab90d1e2f300"])]
+
+
+Item = TypeVar("Item")
+
+JSON_OBJECT = TypeAdapter(dict[str, JsonValue])
+"""Makes plain JSON of receipts and log entries."""
+
+
+class Request(BaseModel):
+    """The base of all requests: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Travel(Request):
+    """The journey: a flight and, where known, its departure."""
+
+    flight: Flight
+    departs_at: AwareDatetime | None = Field(None, examples=["2026-11-24T06:30:00+05:30"])
+
+
+class ConsentGiven(Request):
+    """What the traveller ticked, and the notice that they read."""
+
+    purposes: set[Purpose] = Field(examples=[["entry", "security", "boarding"]])
+    notice_version: str = Field(max_length=40, examples=["2026-11"])
+    notice_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    language: str = Field(pattern="^[a-z]{2,3}$", examples=["hi"])
+    adult: bool = Field(description="the traveller is 18 or older", examples=[True])
+
+
+class EnrollmentRequest(Request):
+    """The JSON part `enrollment` beside the image files."""
+
+    travel: Travel
+    consent: ConsentGiven
+
+
+class EnrollmentCreated(BaseModel):
+    """A new enrollment; `travel_token` is told this once."""
+
+    enrollment_id: Id
+    travel_token: str = Field(examples=["DWP1.Xwwqm-HTTHyPZKuQ0eLzAA.9S0hC3c..."])
+    travel_token_qr_png: str = Field(description="the token as a QR code: PNG, base64")
+    expires_at: datetime
+    purposes: list[Purpose]
+    accepted: list[int] = Field(description="places of the images that were used", examples=[[0, 1]])
+    rejected: list[RejectedImage]
+    flags: list[str] = Field(description="`duplicate_suspected`: an officer must look first")
+    audit_index: int
+    consent_receipt: dict[str, JsonValue]
+
+
+class EnrollmentState(BaseModel):
+    """What is held of an enrollment."""
+
+    enrollment_id: Id
+    status: str = Field(examples=["active"])
+    flight: str
+    departs_at: datetime | None
+    enrolled_at: datetime
+    expires_at: datetime
+    purposes: list[Purpose]
+    flags: list[str]
+
+
+class TravelChange(Request):
+    """A delay, or with null a cancellation; an enroller adds the traveller's token, which opens the template."""
+
+    departs_at: AwareDatetime | None = Field(examples=["2026-11-24T09:45:00+05:30"])
+    travel_token: str | None = Field(None, max_length=200)
+
+
+class Review(Request):
+    """An officer's finding on a suspected duplicate."""
+
+    cleared: bool
+
+
+class Deleted(BaseModel):
+    """An erasure with its signed receipt; `pages_scrubbed` false means that the next sweep finishes the file's pages."""
+
+    receipt: dict[str, JsonValue]
+    pages_scrubbed: bool
+
+
+class CheckRequestBody(Request):
+    """The JSON part `check` beside the image: a nonce used once, the capture's time, and whom to look for."""
+
+    nonce: Nonce
+    captured_at: AwareDatetime
+    travel_token: str | None = Field(
+        None, max_length=200, description="claimed (1:1); leave out for walk-through (1:N)"
+    )
+    flight: Flight | None = Field(None, description="walk-through: search this flight only")
+
+
+class CheckAnswer(BaseModel):
+    """What the gate does; there is no score in it, on purpose."""
+
+    check_id: Id
+    decision: Outcome
+    reason: Reason
+    checked_at: datetime
+    audit_index: int
+    duration_ms: float
+
+
+class GateBody(Request):
+    """A gate to create."""
+
+    id: GateId
+    purpose: Purpose
+    walk_through: bool = False
+
+
+class GateState(BaseModel):
+    """A gate."""
+
+    id: str
+    purpose: Purpose
+    walk_through: bool
+
+
+class KeyBody(Request):
+    """A key to create; `gate_id` only and always for the role `gate`."""
+
+    role: Role
+    gate_id: GateId | None = None
+
+
+class KeyState(BaseModel):
+    """A key without its secret."""
+
+    id: str
+    role: Role
+    gate_id: str | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class KeyCreated(BaseModel):
+    """A new key; `key` is told this once."""
+
+    id: str
+    key: str
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; hand `next_cursor` back to go on."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+class AuditLine(BaseModel):
+    """One entry of the log: its index and the exact text that was hashed."""
+
+    index: int
+    leaf: str
+    entry: dict[str, JsonValue]
+
+
+class Activity(BaseModel):
+    """One processing of my data."""
+
+    time: str
+    event: str
+    gate: str | None
+    purpose: str | None
+    decision: str | None
+    reason: str | None
+    audit_index: int
+
+
+class Proof(BaseModel):
+    """A Merkle proof after RFC 6962, hashes in hexadecimal from the leaf upward."""
+
+    tree_size: int
+    hashes: list[str]
+
+
+class InclusionProof(Proof):
+    """That an entry stands in the tree."""
+
+    index: int
+
+
+class ConsistencyProof(Proof):
+    """That the tree only grew since `old_size`."""
+
+    old_size: int
+
+
+class Readiness(BaseModel):
+    """Whether gates may be served, and with what."""
+
+    ready: bool
+    version: str
+    environment: str
+    models: dict[str, str] = Field(description="SHA-256 of each network")
+    providers: dict[str, str] = Field(description="execution provider of each network")
+    thresholds: dict[str, str] = Field(description="declared error rate and where its threshold comes from")
+    gallery: int
+    sweeper: bool

@@ -1,0 +1,184 @@
+"""The composition root: the only place where real parts are chosen and wired."""
+
+from __future__ import annotations
+
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from biometrics.card import ModelCard
+from biometrics.comparison import threshold_at
+from biometrics.errors import ModelUnusable
+from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
+from biometrics.quality import QualityPolicy
+from enrollment.enroll import EnrollmentService
+from enrollment.retention import RetentionService
+from infra.clock import build_clock
+from infra.database.engine import Engine, build_engine, migrate
+from infra.database.scrub import build_scrubber
+from infra.database.unit_of_work import SqlUnitOfWork
+from infra.gallery import RotatedGallery
+from infra.keys.file_store import FileKeyStore
+from infra.keys.sealing import EnvelopeSealer
+from infra.keys.store import KeyStore
+from infra.models import build_detector, build_embedder, build_pad, find_card
+from infra.settings import Settings
+from infra.telemetry import Metrics
+from liveness.pad import PadDetector
+from verification.check import CheckService
+from verification.policy import LockoutPolicy, MatchPolicy
+
+DUPLICATE_FMR = 1e-3
+"""How often two strangers of one flight may be flagged as one face, for each comparison."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Database, keys, clock and log: what the command line needs without any network."""
+
+    settings: Settings
+    clock: Clock
+    engine: Engine
+    keys: KeyStore
+
+    def unit_of_work(self) -> SqlUnitOfWork:
+        """Begin a unit of work."""
+        return SqlUnitOfWork(self.engine, self.keys, self.settings.site)
+
+    def reading(self) -> SqlUnitOfWork:
+        """Begin a unit of work that only reads and so holds nobody up."""
+        return SqlUnitOfWork(self.engine, self.keys, self.settings.site, read_only=True)
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self.clock.now()
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks; `pad` is None only where the settings say so in words."""
+
+    detector: FaceDetector
+    embedder: FaceEmbedder
+    embedder_card: ModelCard
+    pad: PadDetector | None
+    providers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Dwarpal:
+    """The whole system, wired."""
+
+    storage: Storage
+    networks: Networks
+    gallery: Gallery
+    enrollment: EnrollmentService
+    checks: CheckService
+    retention: RetentionService
+    metrics: Metrics
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return self.storage.settings
+
+    def close(self) -> None:
+        """Overwrite the galleries and let the database go."""
+        for enrollment_id in self.gallery.ids():
+            self.gallery.remove(enrollment_id)
+        self.storage.engine.dispose()
+
+
+def build_storage(settings: Settings) -> Storage:
+    """Open database and keys, migrated to the present schema."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = build_engine(settings.effective_database_url)
+    migrate(engine)
+    passphrase = settings.key_passphrase.get_secret_value() if settings.key_passphrase else None
+    keys = FileKeyStore(settings.data_dir / "keys" / "keys.dwarpal", passphrase=passphrase)
+    return Storage(settings, build_clock(settings), engine, keys)
+
+
+def build_networks(settings: Settings) -> Networks:
+    """Load the networks side by side; raise `ModelUnusable` if one is missing or is not what its card says."""
+    card, _ = find_card("embedder", settings.embedder)
+    with ThreadPoolExecutor(3) as pool:
+        detecting = pool.submit(build_detector, settings)
+        embedding = pool.submit(build_embedder, settings)
+        assessing = pool.submit(build_pad, settings) if settings.pad else None
+        detector, embedder = detecting.result(), embedding.result()
+        pad = assessing.result() if assessing else None
+    providers = {"detector": detector.provider_name, "embedder": embedder.provider_name}
+    if pad is not None:
+        providers["pad"] = pad.provider_name
+    return Networks(detector, embedder, card, pad, providers)
+
+
+def build_dwarpal(
+    settings: Settings, metrics: Metrics, *, storage: Storage | None = None, networks: Networks | None = None
+) -> Dwarpal:
+    """Wire the whole system and rebuild the galleries from ciphertext; tests pass parts of their own."""
+    forbid_core_dumps()
+    storage = storage or build_storage(settings)
+    networks = networks or build_networks(settings)
+    gallery = RotatedGallery()
+    sealer = EnvelopeSealer(storage.keys, settings.site)
+    quality = QualityPolicy(min_face_pixels=settings.farthest_face_pixels)
+    match = MatchPolicy(networks.embedder_card, settings.fmr, settings.walk_through_fpir, settings.cosine_threshold)
+    window = timedelta(hours=settings.walk_through_window_hours)
+    if networks.pad is None and not settings.without_pad:
+        raise ModelUnusable("A gate without PAD would open for a photograph.", code="no_pad")
+    dwarpal = Dwarpal(
+        storage,
+        networks,
+        gallery,
+        EnrollmentService(
+            networks.detector,
+            networks.embedder,
+            networks.pad,
+            sealer,
+            gallery,
+            storage.unit_of_work,
+            storage.clock,
+            quality,
+            same_person=match.claimed(),
+            duplicate=threshold_at(networks.embedder_card, DUPLICATE_FMR),
+            walk_through_window=window,
+        ),
+        CheckService(
+            networks.detector,
+            networks.embedder,
+            networks.pad,
+            sealer,
+            gallery,
+            storage.unit_of_work,
+            storage.clock,
+            quality,
+            match,
+            LockoutPolicy(settings.lockout_failures, timedelta(seconds=settings.lockout_seconds)),
+            timedelta(seconds=settings.check_window_seconds),
+        ),
+        build_retention(storage, gallery),
+        metrics,
+    )
+    dwarpal.retention.synchronize_gallery()
+    return dwarpal
+
+
+def build_retention(storage: Storage, gallery: Gallery) -> RetentionService:
+    """Wire what forgets; it needs no network."""
+    return RetentionService(
+        EnvelopeSealer(storage.keys, storage.settings.site),
+        gallery,
+        storage.keys,
+        build_scrubber(storage.engine),
+        storage.unit_of_work,
+        storage.clock,
+        timedelta(hours=storage.settings.walk_through_window_hours),
+    )
+
+
+def forbid_core_dumps() -> None:
+    """A crash must not write keys, templates and pixels to disk."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,86 @@
+"""`dwarpal audit`: export the log, verify an export offline, show the key that signs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.options import AsJson, DataDir, storage_for
+from services.cli.outcome import ExitCode
+from services.cli.output import fields, print_json, progress_bar, say
+
+app = typer.Typer(no_args_is_help=True, help="The tamper-evident log of everything that happened.")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The bundle to write (JSON lines).", dir_okay=False)],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole log as one bundle that anyone can verify offline; gates go on meanwhile."""
+    from services.export import export_log, verifier_key_of
+
+    storage = storage_for(context, data_dir)
+    writing = file.with_name(file.name + ".part")
+    try:
+        with progress_bar("Exporting") as progress, writing.open("wb") as stream:
+            entries = export_log(storage, stream, progress=progress)
+        writing.replace(file)
+    finally:
+        writing.unlink(missing_ok=True)
+    written = {"file": str(file), "entries": entries, "vkey": verifier_key_of(storage)}
+    if as_json:
+        print_json(written)
+    else:
+        fields(written)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The exported bundle.", dir_okay=False)],
+    vkey: Annotated[
+        str | None, typer.Option(help="The key that the site published; without it nothing proves who signed.")
+    ] = None,
+    receipt: Annotated[list[Path] | None, typer.Option(help="A traveller's receipt (JSON); repeatable.")] = None,
+    old_checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint kept from earlier; repeatable.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Seconds beyond one purge interval that a deletion may take.", min=0)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a bundle offline: signatures, the tree, every enrollment's end, every decision's right to be made."""
+    from infra.audit.audit_verify import DEFAULT_MARGIN, UnreadableError, describe, verify_bundle
+    from services.cli.outcome import CommandFailed
+
+    try:
+        with progress_bar("Verifying") as progress:
+            report = verify_bundle(
+                file,
+                vkey=vkey,
+                receipts=receipt or (),
+                old_checkpoints=old_checkpoint or (),
+                margin_seconds=DEFAULT_MARGIN if margin is None else margin,
+                progress=progress,
+            )
+    except UnreadableError as error:
+        raise CommandFailed(f"{error}.") from None
+    say(report.as_json() if as_json else describe(report))
+    raise typer.Exit(ExitCode.OK if report.ok else ExitCode.NEGATIVE)
+
+
+@app.command()
+def key(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print the verifier key that the site should publish: checkpoints and receipts are signed with it."""
+    from services.export import verifier_key_of
+
+    vkey = verifier_key_of(storage_for(context, data_dir))
+    if as_json:
+        print_json({"vkey": vkey})
+    else:
+        say(vkey)

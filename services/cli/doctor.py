@@ -1,0 +1,241 @@
+"""`dwarpal doctor`: is this machine, and what lies on it, fit to guard a gate."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from biometrics.errors import DwarpalError
+from services.cli.options import AsJson, DataDir, settings_for
+from services.cli.outcome import ExitCode
+from services.cli.output import print_json, print_table, waiting
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    FINE = "fine"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+
+
+Check = Callable[["Settings"], Iterator[Finding]]
+
+
+def doctor(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Look at Python, packages, processor, clock, memory, data folder, keys, database and networks; changes nothing."""
+    settings = settings_for(context, data_dir)
+    with waiting("Examining"):
+        findings = [finding for check in CHECKS for finding in _guarded(check, settings)]
+    ok = all(finding.verdict is not Verdict.WRONG for finding in findings)
+    if as_json:
+        print_json({"ok": ok, "checks": [asdict(finding) for finding in findings]})
+    else:
+        print_table(("check", "verdict", "detail"), [(f.check, f.verdict.value, f.detail) for f in findings])
+    raise typer.Exit(ExitCode.OK if ok else ExitCode.NEGATIVE)
+
+
+def _guarded(check: Check, settings: Settings) -> Iterator[Finding]:
+    name = check.__name__.strip("_")
+    try:
+        yield from check(settings)
+    except DwarpalError as error:
+        yield Finding(name, Verdict.WRONG, error.detail)
+    except OSError as error:
+        yield Finding(name, Verdict.WRONG, error.strerror or type(error).__name__)
+
+
+def _python(_settings: Settings) -> Iterator[Finding]:
+    fit = sys.version_info >= (3, 11)
+    yield Finding("python", Verdict.FINE if fit else Verdict.WRONG, f"{sys.version.split()[0]} on {sys.platform}")
+
+
+def _packages(_settings: Settings) -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    missing = []
+    for line in requires("dwarpal") or ():
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            if not wanted.specifier.contains(version(wanted.name), prereleases=True):
+                missing.append(f"{wanted.name} {version(wanted.name)} is not {wanted.specifier}")
+        except PackageNotFoundError:
+            missing.append(f"{wanted.name} is not installed")
+    runtimes = [name for name in RUNTIMES if _installed(name)]
+    if len(runtimes) != 1:
+        missing.append(f"exactly one ONNX Runtime may be installed, not {len(runtimes)}")
+    yield Finding(
+        "packages", Verdict.WRONG if missing else Verdict.FINE, "; ".join(missing) or f"all present, {runtimes[0]}"
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _processor(settings: Settings) -> Iterator[Finding]:
+    from infra.runtime import choose_provider, cpu_has_bfloat16
+
+    bfloat16 = "with bfloat16" if cpu_has_bfloat16() else "without bfloat16"
+    yield Finding("processor", Verdict.FINE, f"{os.cpu_count()} cores, {bfloat16}")
+    providers = ", ".join(choose_provider(settings.execution_provider))
+    yield Finding("providers", Verdict.FINE, f"{providers} (best first)")
+
+
+def _memory(_settings: Settings) -> Iterator[Finding]:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    yield Finding("memory", Verdict.FINE if free >= 1 else Verdict.WARNING, f"{free:.1f} GiB available")
+    swap = psutil.swap_memory().total
+    told = "none" if not swap else "memory with faces may reach the swap space: encrypt it or turn it off"
+    yield Finding("swap", Verdict.WARNING if swap else Verdict.FINE, told)
+
+
+def _core_dumps(_settings: Settings) -> Iterator[Finding]:
+    pattern = _read(Path("/proc/sys/kernel/core_pattern"))
+    if pattern.startswith("|"):
+        detail = f"the kernel hands crashes to {pattern[1:].split()[0]}: see that it keeps none of ours"
+        yield Finding("core dumps", Verdict.WARNING, detail)
+    else:
+        soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
+        yield Finding("core dumps", Verdict.FINE, "off" if soft == 0 else "`serve` turns them off for itself")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    if settings.clock_file is not None:
+        yield Finding("clock", Verdict.WARNING, "moved by DWARPAL_CLOCK_FILE")
+    # What this program was installed after cannot be in the future.
+    written = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
+    late = now < written
+    yield Finding("clock", Verdict.WRONG if late else Verdict.FINE, f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    if not settings.pad:
+        yield Finding("liveness", Verdict.WARNING, "no PAD network: a photograph may open the gate")
+    if settings.site == type(settings).model_fields["site"].default:
+        yield Finding("site", Verdict.WARNING, f"DWARPAL_SITE is the example, {settings.site}")
+    else:
+        yield Finding("site", Verdict.FINE, settings.site)
+
+
+def _data_folder(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    if not folder.exists():
+        yield Finding(
+            "data folder", Verdict.FINE, f"{folder} is not there yet: the first command that needs it makes it"
+        )
+        return
+    wrong = _exposed(folder)
+    yield Finding("data folder", Verdict.WRONG if wrong else Verdict.FINE, wrong or f"{folder}, private")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir / "keys"
+    if not folder.exists():
+        yield Finding("keys", Verdict.FINE, "none yet")
+        return
+    wrong = [told for path in (folder, *sorted(folder.iterdir())) if (told := _exposed(path))]
+    if wrong:
+        yield Finding("keys", Verdict.WRONG, "; ".join(wrong))
+    elif settings.key_passphrase is None:
+        yield Finding("keys", Verdict.WARNING, "private, but sealed only by a file beside them: set a passphrase")
+    else:
+        yield Finding("keys", Verdict.FINE, "private, sealed with a passphrase")
+
+
+def _exposed(path: Path) -> str:
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        return f"{path.name} has mode {mode:04o}: take the rights of group and others away"
+    if found.st_uid != os.geteuid():
+        return f"{path.name} belongs to another user"
+    return ""
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from infra.database.engine import build_engine, schema_revisions
+
+    if not settings.database_url and not (settings.data_dir / "dwarpal.db").exists():
+        yield Finding("database", Verdict.FINE, "none yet")
+        return
+    engine = build_engine(settings.effective_database_url)
+    try:
+        present, newest = schema_revisions(engine)
+    finally:
+        engine.dispose()
+    if present == newest:
+        yield Finding("database", Verdict.FINE, f"{engine.dialect.name}, schema {present}")
+    else:
+        yield Finding("database", Verdict.WARNING, f"schema {present}; the next start brings it to {newest}")
+
+
+def _networks(settings: Settings) -> Iterator[Finding]:
+    from infra.models import find_card, verify_all
+    from infra.mtcnn_cache import cache_key, read_verified, weight_files
+
+    for card, problem in verify_all():
+        verdict = Verdict.WRONG if problem else Verdict.FINE
+        yield Finding(f"network {card.name}", verdict, problem or f"sha256 {card.sha256[:16]}, as its card says")
+    find_card("embedder", settings.embedder)
+    if settings.pad:
+        find_card("pad", settings.pad)
+    converted = read_verified(settings.cache_dir / "mtcnn" / cache_key(weight_files())) is not None
+    told = "converted and verified" if converted else "weights present; the first start converts them"
+    yield Finding("network mtcnn", Verdict.FINE, told)
+
+
+CHECKS: tuple[Check, ...] = (
+    _python,
+    _packages,
+    _processor,
+    _memory,
+    _core_dumps,
+    _clock,
+    _settings,
+    _data_folder,
+    _keys,
+    _database,
+    _networks,
+)

@@ -1,0 +1,33 @@
+"""The audit bundle, as the HTTP interface and the command line both make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from infra.audit.checkpoint import verifier_key
+from infra.audit.export import export_bundle
+from services.bootstrap import Storage
+
+
+def export_log(
+    storage: Storage, stream: BinaryIO, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Write the whole log to a stream, with a fresh checkpoint at its end; return the number of entries.
+
+    It only reads, and so holds no gate up.
+    """
+    with storage.reading() as unit:
+        return export_bundle(
+            unit.log,
+            storage.keys,
+            stream,
+            now=storage.now(),
+            purge_interval_seconds=storage.settings.purge_interval_seconds,
+            progress=progress,
+        )
+
+
+def verifier_key_of(storage: Storage) -> str:
+    """Return the C2SP verifier key of the site's checkpoints and receipts, which the site publishes."""
+    return verifier_key(storage.settings.site, storage.signing_key().public_key())

@@ -1,0 +1,1 @@
+"""One gate check in a straight line: policies, decisions."""

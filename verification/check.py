@@ -1,0 +1,220 @@
+"""One gate check, in a straight line.
+
+1. load the gate and its purpose;  2. detect exactly one usable face;  3. sample quality;
+4. PAD, before any embedding exists;  5. align and embed the probe;
+6. find the candidate (claimed: the travel token's; walk-through: the gallery proposes);
+7. the database disposes: unexpired, consent covers this purpose, the key still exists;
+8. compare, the policy decides;  9. append to the audit log;  10. commit, then answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from biometrics.capture import Sample, acquire
+from biometrics.comparison import cosine
+from biometrics.errors import Conflict, NotFound, SealBroken, UnusableFace
+from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer, UnitOfWork
+from biometrics.quality import QualityPolicy
+from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, Purpose, TravelToken, new_id
+from biometrics.types import Pixels, Template
+from liveness.pad import PadDetector
+from verification.decision import Decision, Reason, admit, deny, refer
+from verification.policy import POLICY_VERSION, LockoutPolicy, MatchPolicy, record_allows
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What a gate sends: a capture, its nonce and time, and either a travel token or nothing (walk-through)."""
+
+    gate_id: str
+    image: Pixels = field(repr=False)
+    nonce: str
+    captured_at: datetime
+    token: TravelToken | None = field(default=None, repr=False)
+    flight: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What the gate is told, and how long each stage took in milliseconds (for metrics, not for the gate)."""
+
+    check_id: str
+    decision: Decision
+    audit_index: int
+    at: datetime
+    stage_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CheckService:
+    """Everything that a gate check needs, wired once at start."""
+
+    detector: FaceDetector
+    embedder: FaceEmbedder
+    pad: PadDetector | None
+    sealer: TemplateSealer
+    gallery: Gallery
+    unit_of_work: Callable[[], UnitOfWork]
+    clock: Clock
+    quality: QualityPolicy
+    match: MatchPolicy
+    lockout: LockoutPolicy
+    capture_window: timedelta
+
+    def check(self, request: CheckRequest) -> CheckResult:
+        """Decide, record, commit; an exception means that nothing was committed and the gate stays shut.
+
+        Raises `NotFound` for an unknown gate, `Conflict` for a replayed nonce or a stale capture, `UnusableFace` for a
+        capture without exactly one face of sufficient quality: no decision was made, the gate captures again.
+        """
+        watch = _Stopwatch()
+        # 1. the gate and its purpose; a replay is turned away before it costs a network run
+        gate = self._gate_for(request)
+        # 2. to 4. one usable, live face
+        sample, alive = self._sample(request.image, watch)
+        if not alive:
+            return self._conclude(request, gate, None, watch)
+        # 5. the probe
+        with self.embedder.embed(sample.aligned) as probe:
+            watch.lap("embed")
+            return self._conclude(request, gate, probe, watch)
+
+    def _gate_for(self, request: CheckRequest) -> Gate:
+        with self.unit_of_work() as unit:
+            gate = unit.gates.get(request.gate_id)
+            if gate is None:
+                raise NotFound
+            if abs(self.clock.now() - request.captured_at) > self.capture_window:
+                raise Conflict("The capture's time is too far from ours: capture again.", code="stale_capture")
+            if unit.nonces.seen(gate.id, request.nonce):
+                raise Conflict("This capture was sent before.", code="replayed")
+        return gate
+
+    def _sample(self, image: Pixels, watch: _Stopwatch) -> tuple[Sample, bool]:
+        # 2. exactly one face, aligned; 3. quality
+        sample = acquire(image, self.detector, self.quality)
+        watch.lap("detect")
+        if not sample.quality:
+            raise UnusableFace("The face cannot be used: capture again.", code=sample.quality.problems[0])
+        # 4. presentation attack detection
+        alive = self.pad is None or self.pad.assess(image, sample.face).bona_fide
+        watch.lap("pad")
+        return sample, alive
+
+    def _conclude(self, request: CheckRequest, gate: Gate, probe: Template | None, watch: _Stopwatch) -> CheckResult:
+        """Steps 6 to 10 in one transaction; no probe means a suspected attack."""
+        now = self.clock.now()
+        with self.unit_of_work() as unit:
+            unit.nonces.add(gate.id, request.nonce, now)
+            decision, record = self._decide(unit, request, gate, probe, now)
+            # 9. the log first
+            self._count(unit, record, decision, now)
+            check_id = new_id()
+            index = unit.audit.append(_event(check_id, now, gate, decision, record))
+            # 10. then the answer
+            unit.commit()
+        watch.lap("decide")
+        return CheckResult(check_id, decision, index, now, watch.laps)
+
+    def _decide(
+        self, unit: UnitOfWork, request: CheckRequest, gate: Gate, probe: Template | None, now: datetime
+    ) -> tuple[Decision, EnrollmentRecord | None]:
+        if probe is None:
+            record = self._claimed_record(unit, request.token, now)
+            return refer(Reason.ATTACK_SUSPECTED, counts_as_failure=True), record
+        if request.token is not None:
+            return self._decide_claimed(unit, request.token, gate, probe, now)
+        return self._decide_walk_through(unit, request.flight, gate, probe, now)
+
+    def _claimed_record(self, unit: UnitOfWork, token: TravelToken | None, now: datetime) -> EnrollmentRecord | None:
+        """The token's enrollment, if the token is genuine: a wrong share is as good as no enrollment."""
+        record = None if token is None else unit.enrollments.get(token.enrollment_id, now)
+        return record if record is not None and token is not None and token.opens(record) else None
+
+    def _decide_claimed(
+        self, unit: UnitOfWork, token: TravelToken, gate: Gate, probe: Template, now: datetime
+    ) -> tuple[Decision, EnrollmentRecord | None]:
+        # 6. and 7. the token's enrollment, if the database still has it
+        record = self._claimed_record(unit, token, now)
+        if record is None:
+            return deny(Reason.NOT_ENROLLED), None
+        if (objection := record_allows(record, gate, self.embedder.model_digest, now)) is not None:
+            return objection, record
+        # 8. compare
+        try:
+            with self.sealer.open_with_token(record, token) as template:
+                matched = cosine(probe, template) >= self.match.claimed()
+        except SealBroken:
+            return deny(Reason.NOT_ENROLLED), record
+        return (admit(record.id) if matched else deny(Reason.NOT_MATCHED, counts_as_failure=True)), record
+
+    def _decide_walk_through(
+        self, unit: UnitOfWork, flight: str | None, gate: Gate, probe: Template, now: datetime
+    ) -> tuple[Decision, EnrollmentRecord | None]:
+        if not gate.walk_through:
+            return deny(Reason.WALK_THROUGH_NOT_OFFERED), None
+        # 6. the gallery proposes
+        threshold = self.match.walk_through(self.gallery.size(flight))
+        if threshold is None:
+            return refer(Reason.GALLERY_TOO_LARGE), None
+        above = [i for i, score in self.gallery.search(probe, flight=flight, k=2) if score >= threshold]
+        if not above:
+            return deny(Reason.NOT_MATCHED), None
+        # 7. the database disposes
+        records = [
+            r for i in above if (r := unit.enrollments.get(i, now)) and Purpose.WALK_THROUGH in r.consent.purposes
+        ]
+        if not records:
+            return deny(Reason.NOT_ENROLLED), None
+        if len(records) > 1:
+            return refer(Reason.AMBIGUOUS), None
+        record = records[0]
+        if (objection := record_allows(record, gate, self.embedder.model_digest, now)) is not None:
+            return objection, record
+        # 8. compare with what the database holds, not with what the gallery remembers
+        try:
+            with self.sealer.open_for_gallery(record) as template:
+                matched = cosine(probe, template) >= threshold
+        except SealBroken:
+            return deny(Reason.NOT_ENROLLED), record
+        return (admit(record.id) if matched else deny(Reason.NOT_MATCHED)), record
+
+    def _count(self, unit: UnitOfWork, record: EnrollmentRecord | None, decision: Decision, now: datetime) -> None:
+        """Count failures toward a lock-out, kept with the enrollment so that it holds across gates and restarts."""
+        if record is None or not (decision.counts_as_failure or (decision.admits and record.failed_checks)):
+            return
+        failures = record.failed_checks + 1 if decision.counts_as_failure else 0
+        locked = now + self.lockout.duration if failures >= self.lockout.failures else None
+        unit.enrollments.replace(replace(record, failed_checks=0 if locked else failures, locked_until=locked))
+
+
+def _event(check_id: str, now: datetime, gate: Gate, decision: Decision, record: EnrollmentRecord | None) -> AuditEvent:
+    return AuditEvent(
+        kind=EventKind.CHECKED,
+        time=now,
+        event_id=check_id,
+        policy_version=POLICY_VERSION,
+        subject=record.id if record else None,
+        epoch=record.epoch if record else None,
+        gate_id=gate.id,
+        purpose=gate.purpose,
+        decision=decision.outcome,
+        reason=decision.reason,
+    )
+
+
+class _Stopwatch:
+    """Milliseconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = perf_counter()
+        self.laps[stage] = (now - self._last) * 1000
+        self._last = now
