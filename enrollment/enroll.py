@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import combinations
 
 from biometrics.capture import acquire
 from biometrics.comparison import cosine, mean_template
@@ -106,12 +107,11 @@ class EnrollmentService:
         # 1. the journey
         self.check_journey(departs_at, now=now)
         # 2. a template from each capture
-        templates, accepted, rejected = self._templates(images)
-        if not templates:
-            raise NoUsableImage(rejected)
-        with _Zeroing(templates):
-            # 3. one person only
-            if any(cosine(a, b) < self.same_person for a, b in pairwise(templates)):
+        with self._templates(images) as (templates, accepted, rejected):
+            if not templates:
+                raise NoUsableImage(rejected)
+            # 3. one person only: every two, or a likeness of both could lead from one person to another
+            if any(cosine(a, b) < self.same_person for a, b in combinations(templates, 2)):
                 raise Conflict("The images do not all show the same person.", code="different_persons")
             with mean_template(templates) as template:
                 # 4. the document photograph
@@ -152,24 +152,36 @@ class EnrollmentService:
         if departs_at is not None and not now - timedelta(hours=24) < departs_at < now + LONGEST_NOTICE:
             raise MalformedInput("The departure is in the past or too far ahead.", code="departure_out_of_range")
 
-    def _templates(self, images: Sequence[Pixels]) -> tuple[list[Template], tuple[int, ...], tuple[Rejected, ...]]:
+    @contextmanager
+    def _templates(
+        self, images: Sequence[Pixels]
+    ) -> Iterator[tuple[list[Template], tuple[int, ...], tuple[Rejected, ...]]]:
+        """One template from each usable capture, which captures those are, and why the others are none.
+
+        However the block ends, and if a network fails on the way, the templates are overwritten.
+        """
         templates: list[Template] = []
         accepted: list[int] = []
         rejected: list[Rejected] = []
-        for index, image in enumerate(images):
-            try:
-                sample = acquire(image, self.detector, self.quality)
-            except UnusableFace as error:
-                rejected.append(Rejected(index, error.code))
-                continue
-            if not sample.quality:
-                rejected.append(Rejected(index, sample.quality.problems[0]))
-            elif self.pad is not None and not self.pad.assess(image, sample.face).bona_fide:
-                rejected.append(Rejected(index, QualityCode.ATTACK_SUSPECTED))
-            else:
-                templates.append(self.embedder.embed(sample.aligned))
-                accepted.append(index)
-        return templates, tuple(accepted), tuple(rejected)
+        try:
+            for index, image in enumerate(images):
+                try:
+                    templates.append(self._template(image))
+                    accepted.append(index)
+                except UnusableFace as error:
+                    rejected.append(Rejected(index, error.code))
+            yield templates, tuple(accepted), tuple(rejected)
+        finally:
+            for template in templates:
+                template.zero()
+
+    def _template(self, image: Pixels) -> Template:
+        sample = acquire(image, self.detector, self.quality)
+        if not sample.quality:
+            raise UnusableFace("The face cannot be used.", code=sample.quality.problems[0])
+        if self.pad is not None and not self.pad.assess(image, sample.face).bona_fide:
+            raise UnusableFace("The face may be a picture of one.", code=QualityCode.ATTACK_SUSPECTED)
+        return self.embedder.embed(sample.aligned)
 
     def _check_document(self, template: Template, document: Pixels) -> None:
         """A document photograph is printed and often small: it needs one face, no more, and must match."""
@@ -212,22 +224,9 @@ class EnrollmentService:
 def joins_gallery(record: EnrollmentRecord, now: datetime, window: timedelta) -> bool:
     """Say whether an enrollment belongs in its flight's gallery at this time.
 
-    It does from `window` before departure (from the start where no departure is known) until it expires.
+    It does from `window` before departure until departure, as `EnrollmentStore.walk_through` has it; never where no
+    departure is known, for the notice speaks of the hours before it.
     """
-    if record.sealed.for_gallery is None or record.expires_at <= now:
+    if record.sealed.for_gallery is None or record.departs_at is None or record.expires_at <= now:
         return False
-    return record.departs_at is None or record.departs_at - window <= now
-
-
-class _Zeroing:
-    """Overwrites all templates on leaving the block."""
-
-    def __init__(self, templates: Sequence[Template]) -> None:
-        self._templates = templates
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        for template in self._templates:
-            template.zero()
+    return now <= record.departs_at <= now + window

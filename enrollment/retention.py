@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from biometrics.errors import Conflict, KeyDestroyed, MalformedInput, NotFound, NotReady
+from biometrics.errors import Conflict, MalformedInput, NotFound, NotReady, SealBroken
 from biometrics.ports import Clock, EpochKeys, Gallery, StorageScrubber, TemplateSealer, UnitOfWork
 from biometrics.records import (
     AuditEvent,
@@ -60,8 +60,8 @@ class RetentionService:
 
     def withdraw(self, enrollment_id: str) -> Erased:
         """Erase one enrollment now; raise `NotFound` if there is none (also when it has expired)."""
-        now = self.clock.now()
         with self.unit_of_work() as unit:
+            now = self.clock.now()
             record = unit.enrollments.get(enrollment_id, now)
             if record is None:
                 raise NotFound
@@ -80,13 +80,14 @@ class RetentionService:
         Works in batches so that gates are never held up for long; safe to run twice at once. `progress` hears how many
         templates are erased so far.
         """
+        now = self.clock.now()  # one time for all: a key may not go before its last template is logged as expired
         templates = 0
-        while batch := self._purge_batch():
+        while batch := self._purge_batch(now):
             templates += batch
             progress(templates)
-        epochs = self._destroy_ended_epochs()
+        epochs = self._destroy_ended_epochs(now)
         with self.unit_of_work() as unit:
-            nonces = unit.nonces.forget_before(self.clock.now() - NONCE_MEMORY)
+            nonces = unit.nonces.forget_before(now - NONCE_MEMORY)
             unit.commit()
         self._scrub()
         return Purged(templates, epochs, nonces)
@@ -99,8 +100,7 @@ class RetentionService:
             return False
         return True
 
-    def _purge_batch(self) -> int:
-        now = self.clock.now()
+    def _purge_batch(self, now: datetime) -> int:
         with self.unit_of_work() as unit:
             records = unit.enrollments.expired(now, PURGE_BATCH)
             for record in records:
@@ -110,15 +110,16 @@ class RetentionService:
             unit.commit()
         return len(records)
 
-    def _destroy_ended_epochs(self) -> int:
+    def _destroy_ended_epochs(self, now: datetime) -> int:
         """Destroy and log in one breath; `ended_epochs` names an epoch again until `confirm_destroyed` has been heard.
 
         So a crash at any point leaves no key alive, and no destruction unlogged.
         """
-        now = self.clock.now()
         ended = self.keys.ended_epochs(now)
         for epoch in ended:
             with self.unit_of_work() as unit:
+                if epoch not in self.keys.ended_epochs(now):
+                    continue  # another purger was quicker
                 unit.audit.append(AuditEvent(EventKind.EPOCH_DESTROYED, now, new_id(), POLICY_VERSION, epoch=epoch))
                 self.keys.destroy_epoch(epoch)
                 unit.commit()
@@ -131,10 +132,10 @@ class RetentionService:
         Raises `NotFound`, `MalformedInput` for a departure that has passed or is over 30 days away, `Conflict` if the
         enrollment is too old to outlive its cancelled journey, `SealBroken` if the share is wrong.
         """
-        now = self.clock.now()
-        if departs_at is not None and not now < departs_at < now + LONGEST_NOTICE:
-            raise MalformedInput("The departure is in the past or too far ahead.", code="departure_out_of_range")
         with self.unit_of_work() as unit:
+            now = self.clock.now()  # once the lock is held: waiting for it must not revive what has expired
+            if departs_at is not None and not now < departs_at < now + LONGEST_NOTICE:
+                raise MalformedInput("The departure is in the past or too far ahead.", code="departure_out_of_range")
             old = unit.enrollments.get(token.enrollment_id, now)
             if old is None:
                 raise NotFound
@@ -161,8 +162,8 @@ class RetentionService:
 
     def review(self, enrollment_id: str, *, cleared: bool) -> None:
         """Record an officer's finding on a suspected duplicate; clearing it lets the gates admit again."""
-        now = self.clock.now()
         with self.unit_of_work() as unit:
+            now = self.clock.now()
             record = unit.enrollments.get(enrollment_id, now)
             if record is None:
                 raise NotFound
@@ -175,18 +176,17 @@ class RetentionService:
 
     def synchronize_gallery(self) -> int:
         """Make the galleries equal to the database: used at start, then after every purge; return how many are in."""
-        now = self.clock.now()
         with self.unit_of_work() as unit:
-            wanted = {r.id: r for r in unit.enrollments.walk_through(now, self.walk_through_window)}
-            present = self.gallery.ids()
+            present = self.gallery.ids()  # before the database is read: who enrolls in between stays
+            wanted = {r.id: r for r in unit.enrollments.walk_through(self.clock.now(), self.walk_through_window)}
             for stale in present - wanted.keys():
                 self.gallery.remove(stale)
             for record in (wanted[i] for i in wanted.keys() - present):
                 try:
                     with self.sealer.open_for_gallery(record) as template:
                         self.gallery.add(record.flight, record.id, template)
-                except KeyDestroyed:
-                    continue  # over already: the purger deletes the row
+                except SealBroken:
+                    continue  # its epoch is over, or one row was tampered with: no reason to keep all gates shut
         return self.gallery.size()
 
 

@@ -2,8 +2,8 @@
 
 `photograph` does to a scene what a camera does, in the order in which it happens: the view (crop, turn), the light,
 the lens (blur), the sensor (shot and read noise, after Foi et al., "Practical Poissonian-Gaussian noise modeling",
-2008), and JPEG. `print_attack` and `replay_attack` build the scene that an impostor would hold up: a printed sheet, or a
-display. They are simulations: they show that the machinery works and vary the training data, they do not replace
+2008), and JPEG. `print_attack` and `replay_attack` build the scene that an impostor would hold up: a printed sheet,
+or a display. They are simulations: they show that the machinery works and vary the training data, they do not replace
 measured attacks. Everything is repeatable from the random generator, nothing touches a disk.
 """
 
@@ -33,8 +33,8 @@ class CameraSettings:
     """How a camera looks at a scene.
 
     `zoom`: part of the scene that is left out, as a factor >= 1; `turn`: degrees of rotation; `yaw`: degrees by which
-    the scene is turned away (perspective); `gain`: factor on the light; `slope`: how much brighter (+) or darker (-) the
-    right side is than the left, -1 to 1; `blur`: sigma in pixels; `shot_noise` and `read_noise`: standard deviation
+    the scene is turned away (perspective); `gain`: factor on the light; `slope`: how much brighter (+) or darker (-)
+    the right side is than the left, -1 to 1; `blur`: sigma in pixels; `shot_noise` and `read_noise`: standard deviation
     at full light and in the dark, as parts of the range; `jpeg_quality`: 1-95.
     """
 
@@ -108,9 +108,7 @@ def replay_attack(portrait: Pixels, rng: np.random.Generator, *, pixels: int = S
     return replay_attack_placed(portrait, rng, pixels=pixels).pixels
 
 
-def print_attack_placed(
-    portrait: Pixels, rng: np.random.Generator, *, pixels: int = SCENE_PIXELS
-) -> Placed:
+def print_attack_placed(portrait: Pixels, rng: np.random.Generator, *, pixels: int = SCENE_PIXELS) -> Placed:
     """Do `print_attack` and say where the portrait's points went.
 
     Ink is weaker than light: black is gray, white is paper, colors fade. The ink lies in screens of dots at three
@@ -124,18 +122,18 @@ def print_attack_placed(
     ink = black + (white - black) * ink ** rng.uniform(0.8, 1.3)
     u, v = _source_grid(matrix, pixels)
     ink = _halftone(ink, u, v, rng, period=rng.uniform(2.0, 5.5) / _held_scale(matrix))
-    ink = ink * (np.array([1.0, 0.98, 0.94]) + rng.uniform(-0.05, 0.05, 3))
+    ink = ink * (np.array([1.0, 0.98, 0.94]) + rng.uniform(-0.05, 0.05, 3)).astype(np.float32)
     margin = rng.choice([0.0, rng.uniform(0.01, 0.12)])
     scene, inside = _on_background(ink, u, v, portrait.shape, rng, margin=margin, rim=rng.uniform(0.85, 1.0))
-    bend = 1 + rng.uniform(0.0, 0.25) * np.sin(u / portrait.shape[1] * np.pi * rng.uniform(0.5, 2.0) + rng.uniform(0, 6))
-    scene = np.where(inside[..., None], scene * bend[..., None], scene)
-    scene = scene + inside[..., None] * _glare(rng, pixels, strength=rng.uniform(0.0, 0.25))
+    bend = 1 + rng.uniform(0.0, 0.25) * np.sin(
+        u / portrait.shape[1] * np.pi * rng.uniform(0.5, 2.0) + rng.uniform(0, 6)
+    )
+    scene = np.where(inside[..., None], scene * bend[..., None].astype(np.float32), scene)
+    scene = scene + np.where(inside[..., None], _glare(rng, pixels, strength=rng.uniform(0.0, 0.25)), 0)
     return Placed(_to_pixels(scene), matrix)
 
 
-def replay_attack_placed(
-    portrait: Pixels, rng: np.random.Generator, *, pixels: int = SCENE_PIXELS
-) -> Placed:
+def replay_attack_placed(portrait: Pixels, rng: np.random.Generator, *, pixels: int = SCENE_PIXELS) -> Placed:
     """Do `replay_attack` and say where the portrait's points went.
 
     A display is a grid of red, green and blue stripes. Sampled by a camera's own grid at an angle they beat: moire.
@@ -146,7 +144,8 @@ def replay_attack_placed(
     light = light ** rng.uniform(0.75, 1.35)
     gray = light.mean(axis=2, keepdims=True)
     light = gray + (light - gray) * rng.uniform(0.8, 1.35)
-    light = light * (np.array([0.95, 0.99, 1.05]) + rng.uniform(-0.06, 0.06, 3)) * rng.uniform(0.75, 1.1)
+    tint = (np.array([0.95, 0.99, 1.05]) + rng.uniform(-0.06, 0.06, 3)) * rng.uniform(0.75, 1.1)
+    light = light * tint.astype(np.float32)
     u, v = _source_grid(matrix, pixels)
     light = _subpixels(light, u, v, rng, pitch=rng.uniform(0.7, 2.4) / _held_scale(matrix))
     light = light + rng.uniform(0.01, 0.10)
@@ -155,8 +154,8 @@ def replay_attack_placed(
     )
     rows = np.arange(pixels)[:, None, None] / pixels
     band = 1 + rng.uniform(0.0, 0.12) * np.sin(2 * np.pi * (rows * rng.uniform(0.5, 4.0) + rng.uniform()))
-    scene = np.where(inside[..., None], scene * band, scene)
-    scene = scene + inside[..., None] * _glare(rng, pixels, strength=rng.uniform(0.0, 0.30))
+    scene = np.where(inside[..., None], scene * band.astype(np.float32), scene)
+    scene = scene + np.where(inside[..., None], _glare(rng, pixels, strength=rng.uniform(0.0, 0.30)), 0)
     return Placed(_to_pixels(scene), matrix)
 
 
@@ -164,9 +163,7 @@ def _expose(scene: Pixels, settings: CameraSettings, rng: np.random.Generator) -
     """Do everything that a camera does before it encodes."""
     height, width = scene.shape[:2]
     view = _view(height, width, settings)
-    seen = cv2.warpPerspective(
-        scene, view, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
+    seen = cv2.warpPerspective(scene, view, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     light = (seen.astype(np.float32) / 255.0) ** GAMMA
     falloff = 1 + settings.slope * np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     light = light * (settings.gain**GAMMA) * falloff
@@ -233,9 +230,7 @@ def _source_grid(matrix: Matrix, pixels: int) -> tuple[FloatArray, FloatArray]:
     return u.astype(np.float32), v.astype(np.float32)
 
 
-def _halftone(
-    ink: FloatArray, u: FloatArray, v: FloatArray, rng: np.random.Generator, *, period: float
-) -> FloatArray:
+def _halftone(ink: FloatArray, u: FloatArray, v: FloatArray, rng: np.random.Generator, *, period: float) -> FloatArray:
     """Break an image (0-1) into dots, `period` portrait pixels apart, mixed with the smooth image."""
     strength = rng.uniform(0.05, 0.45)
     out = np.empty_like(ink)

@@ -43,10 +43,10 @@ class Reference:
     def load(cls, path: Path) -> Reference:
         """Read a file written by `python -m training.reference_mtcnn`; raise `MalformedInput` if it is not one."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 names = tuple(str(name) for name in file["names"])
                 return cls(names, file["image"], file["boxes"], file["landmarks"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise MalformedInput("This is not a file of reference detections.") from error
 
 

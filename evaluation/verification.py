@@ -68,6 +68,13 @@ def pair_scores(pairs: Sequence[Pair], acquired: Acquired) -> Floats:
     return scores
 
 
+def score_table(pairs: Sequence[Pair], acquired: Acquired) -> VerificationScores:
+    """Return the mated and non-mated scores of the pairs."""
+    same = np.array([pair.same for pair in pairs], dtype=np.bool_)
+    scores = pair_scores(pairs, acquired)
+    return VerificationScores(scores[same], scores[~same])
+
+
 def report_on(pairs: list[Pair], acquired: Acquired) -> VerificationReport:
     """Return the figures of all pairs, with intervals; raises `MalformedInput` on contradicting subjects."""
     same = np.array([pair.same for pair in pairs], dtype=np.bool_)

@@ -10,15 +10,14 @@ from biometrics.embedding import ArcFaceEmbedder
 from biometrics.errors import ModelUnusable
 from biometrics.mtcnn import MtcnnDetector
 from infra.mtcnn_cache import NETWORKS, load_mtcnn_networks
-from infra.runtime import choose_provider, load_network
+from infra.runtime import OnnxNetwork, choose_provider, load_network
 from infra.settings import ExecutionProvider, Settings
 from liveness.pad import PadNetwork
 
 WEIGHT_FOLDERS = {"embedder": "biometrics", "pad": "liveness"}
 """Which package carries the weights for a task, in its folder `weights`."""
 
-DETECTOR_PROVIDERS = (ExecutionProvider.CUDA, ExecutionProvider.CPU)
-"""The cascade's shapes change with every image: TensorRT and OpenVINO would compile again and again."""
+GPUS = frozenset({ExecutionProvider.CUDA, ExecutionProvider.TENSORRT})
 
 
 def weights_folder(task: str) -> Path:
@@ -60,15 +59,8 @@ def verify_all() -> list[tuple[ModelCard, str]]:
 
 def build_detector(settings: Settings) -> MtcnnDetector:
     """Build the face detector; raise `ModelUnusable` if its networks cannot be had."""
-    chosen = choose_provider(settings.execution_provider)
-    provider = next(
-        (p for p in DETECTOR_PROVIDERS if p in chosen),
-        ExecutionProvider.CUDA if ExecutionProvider.TENSORRT in chosen else ExecutionProvider.CPU,
-    )
     contents = load_mtcnn_networks(settings.cache_dir)
-    pnet, rnet, onet = (
-        load_network(contents[name], provider=provider, threads=settings.inference_threads) for name in NETWORKS
-    )
+    pnet, rnet, onet = (_load_cascade_network(contents[name], settings) for name in NETWORKS)
     return MtcnnDetector(
         pnet,
         rnet,
@@ -76,6 +68,22 @@ def build_detector(settings: Settings) -> MtcnnDetector:
         farthest_face_pixels=settings.farthest_face_pixels,
         nearest_face_pixels=settings.nearest_face_pixels,
     )
+
+
+def _load_cascade_network(content: bytes, settings: Settings) -> OnnxNetwork:
+    """Load a detector network on CUDA if a GPU was chosen, else on plain CPU.
+
+    The cascade's shapes change with every image: TensorRT and OpenVINO would compile again and again.
+    """
+    threads = settings.inference_threads
+    if GPUS.intersection(choose_provider(settings.execution_provider)):
+        try:
+            return load_network(content, provider=ExecutionProvider.CUDA, threads=threads)
+        except ModelUnusable:
+            # Present in ONNX Runtime, but this machine has no GPU that works: only `auto` may do without.
+            if settings.execution_provider is not ExecutionProvider.AUTO:
+                raise
+    return load_network(content, provider=ExecutionProvider.CPU, threads=threads)
 
 
 def build_embedder(settings: Settings) -> ArcFaceEmbedder:

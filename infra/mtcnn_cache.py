@@ -6,6 +6,7 @@ They lie in the cache, keyed by the SHA-256 of the weights and of the converter'
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -88,7 +89,9 @@ def read_verified(folder: Path) -> dict[str, bytes] | None:
         networks = {name: (folder / f"{name}.onnx").read_bytes() for name in NETWORKS}
     except (OSError, ValueError):
         return None
-    intact = all(hashlib.sha256(networks[name]).hexdigest() == digests.get(name) for name in NETWORKS)
+    intact = isinstance(digests, dict) and all(
+        hashlib.sha256(networks[name]).hexdigest() == digests.get(name) for name in NETWORKS
+    )
     return networks if intact else None
 
 
@@ -96,9 +99,10 @@ def _put_in_place(building: Path, folder: Path) -> None:
     """Rename the finished folder; a damaged one there is removed, one by a racing process stays."""
     if read_verified(folder) is not None:
         return
-    if folder.exists():
-        folder.rename(building.with_name(building.name + "-damaged"))
-        shutil.rmtree(building.with_name(building.name + "-damaged"), ignore_errors=True)
+    damaged = building.with_name(building.name + "-damaged")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     try:
         building.rename(folder)
     except OSError:

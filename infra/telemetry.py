@@ -55,6 +55,21 @@ def configure_logging(level: str) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _LibraryLines) for handler in root.handlers):
+        root.addHandler(_LibraryLines(logging.WARNING))
+
+
+class _LibraryLines(logging.Handler):
+    """Tells that a library complained, and where; its words and its traceback may quote a request, so they are dropped.
+
+    Without a handler of ours Python would print both (`logging.lastResort`).
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        said = {"where": f"{record.name}:{record.lineno}"} | (fault(error) if error is not None else {})
+        structlog.get_logger().log(record.levelno, "library_complained", **said)
 
 
 def fault(error: BaseException) -> dict[str, str]:

@@ -80,9 +80,7 @@ class PadNetwork:
         return PadAssessment(score >= self._threshold, score)
 
 
-def normalized(
-    crops: Pixels, *, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> FloatArray:
+def normalized(crops: Pixels, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> FloatArray:
     """Turn n x S x S x 3 pixels into network input, n x 3 x S x S, as (x - mean) / std on RGB 0-255."""
     scaled = (crops.astype(np.float32) - np.array(mean, np.float32)) / np.array(std, np.float32)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
@@ -95,14 +93,12 @@ def context_crop(image: Pixels, face: Face, *, context: float, size: int) -> Pix
     mirrored at its border, so that no flat band tells where the face came from.
     """
     side = max(context * float(np.sqrt(max(face.box.area, 1.0))), 1.0)
-    shrink = max(1, round(side / (2 * size)))
+    shrink = max(1, min(round(side / (2 * size)), *image.shape[:2]))
     if shrink > 1:
         # Averaging before sampling: warpAffine alone would skip pixels and invent patterns that look like a screen.
         image = _averaged(image, shrink)
-    matrix = crop_matrix(face, side=side, size=size) @ np.diag([shrink, shrink, 1.0])
-    cut = cv2.warpAffine(
-        image, matrix[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
+    matrix = crop_matrix(face, side=side, size=size) @ _to_full_size(shrink)
+    cut = cv2.warpAffine(image, matrix[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(cut, dtype=np.uint8)
 
 
@@ -117,7 +113,7 @@ def crop_matrix(face: Face, *, side: float, size: int) -> FloatArray:
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     x, y = face.box.center
     middle = size / 2 - 0.5
-    matrix = np.array(
+    return np.array(
         [
             [cos, sin, middle - cos * x - sin * y],
             [-sin, cos, middle + sin * x - cos * y],
@@ -125,11 +121,16 @@ def crop_matrix(face: Face, *, side: float, size: int) -> FloatArray:
         ],
         dtype=np.float32,
     )
-    return matrix
+
+
+def _to_full_size(shrink: int) -> FloatArray:
+    """Return the 3 x 3 matrix from pixels of an averaged image to those of the full one, center to center."""
+    offset = (shrink - 1) / 2
+    return np.array([[shrink, 0, offset], [0, shrink, offset], [0, 0, 1]], dtype=np.float32)
 
 
 def _averaged(image: Pixels, shrink: int) -> Pixels:
-    """Shrink by a whole number, averaging areas; pixel (0, 0) keeps its place to within half a cell."""
+    """Shrink by a whole number, averaging areas."""
     height, width = image.shape[0] // shrink, image.shape[1] // shrink
     whole = image[: height * shrink, : width * shrink]
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

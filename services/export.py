@@ -30,4 +30,4 @@ def export_log(
 
 def verifier_key_of(storage: Storage) -> str:
     """Return the C2SP verifier key of the site's checkpoints and receipts, which the site publishes."""
-    return verifier_key(storage.settings.site, storage.signing_key().public_key())
+    return verifier_key(storage.settings.site, storage.keys.signing_key().public_key())

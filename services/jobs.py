@@ -134,7 +134,8 @@ class Jobs(Generic[Outcome]):
         finally:
             items.clear()
             with self._lock:
-                self._jobs[job_id] = replace(self._jobs[job_id], status=end, ended_at=self._clock.now())
+                job = self._jobs.pop(job_id)  # if even the clock fails, the job is forgotten and not kept for ever
+                self._jobs[job_id] = replace(job, status=end, ended_at=self._clock.now())
 
     def _begin(self, job_id: str) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from biometrics.errors import KeyDestroyed
 from biometrics.records import epoch_end
 from biometrics.types import EMBEDDING_SIZE, Face, FloatArray, Pixels, Template
+from liveness.pad import PadAssessment
+
+
+class FakeClock:
+    """A `Clock` that stands still until a test moves it."""
+
+    def __init__(self, time: datetime) -> None:
+        self.time = time
+
+    def now(self) -> datetime:
+        return self.time
 
 
 class FakeKeyStore:
@@ -52,6 +63,8 @@ class FakeKeyStore:
 class FakeNetwork:
     """A `Network` that returns what a function makes of the batch, and remembers the batches' shapes."""
 
+    provider_name = "fake"
+
     def __init__(self, answer: Callable[[FloatArray], list[FloatArray]]) -> None:
         self._answer = answer
         self.shapes: list[tuple[int, ...]] = []
@@ -82,3 +95,16 @@ class FakeFaceEmbedder:
         vector[: fields.size] = fields
         vector[-1] = 1.0
         return Template(vector / np.linalg.norm(vector))
+
+    def embed_many(self, aligned: Sequence[Pixels]) -> FloatArray:
+        return np.stack([self.embed(face).vector for face in aligned])
+
+
+class FakePadDetector:
+    """A `PadDetector` to whom the brighter half of all images is alive; the score is the mean brightness, 0-1."""
+
+    model_digest = "e" * 64
+
+    def assess(self, image: Pixels, face: Face) -> PadAssessment:
+        score = float(image.mean()) / 255
+        return PadAssessment(score >= 0.5, score)

@@ -1,4 +1,4 @@
-"""Changes PAD crops at random, both classes alike, so that no camera, sharpness, size or compression tells the class."""
+"""Changes PAD crops at random, both classes alike: no camera, sharpness, size or compression may tell the class."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _moved(wide: Pixels, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.5:
         wide = np.ascontiguousarray(wide[:, ::-1])
     matrix = cv2.getRotationMatrix2D((WIDE / 2 - 0.5, WIDE / 2 - 0.5), rng.uniform(-8, 8), rng.uniform(0.92, 1.12))
-    matrix[:, 2] += rng.uniform(-8, 8, 2) - (WIDE - SIZE) / 2
+    matrix[:, 2] = matrix[:, 2] + rng.uniform(-8, 8, 2) - (WIDE - SIZE) / 2
     moved = cv2.warpAffine(wide, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, dtype=np.uint8)
 

@@ -99,9 +99,7 @@ def face_items(data: Path, count: int) -> Iterator[Item]:
             )
     for row in _rows(data / "faces-unlabelled.zip", "index.csv"):
         path = row["path"]
-        pools["unlabelled"].append(
-            Item("faces-unlabelled.zip", path, part_of_face(path), "faces", path, "bona_fide")
-        )
+        pools["unlabelled"].append(Item("faces-unlabelled.zip", path, part_of_face(path), "faces", path, "bona_fide"))
     for source, share in FACE_SOURCES.items():
         order = rng.permutation(len(pools[source]))[: round(share * count)]
         yield from (pools[source][i] for i in order)
@@ -133,7 +131,7 @@ def crops_of(data: Path, item: Item) -> list[tuple[Pixels, Item]]:
     return crops
 
 
-def build(data: Path, target: Path, *, faces: int, workers: int) -> PadCrops:
+def build(data: Path, target: Path, *, faces: int = 6000, workers: int = 2) -> PadCrops:
     """Make all crops and store them."""
     items = list(chain(frame_items(data), face_items(data, faces)))
     with ProcessPoolExecutor(workers) as pool:
@@ -153,9 +151,7 @@ def build(data: Path, target: Path, *, faces: int, workers: int) -> PadCrops:
 
 def main() -> None:
     """Build the cache and say what is in it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--faces", type=int, default=6000)

@@ -26,6 +26,11 @@ class TorchNetwork:
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module.eval()
 
+    @property
+    def provider_name(self) -> str:
+        """What runs the network."""
+        return "torch"
+
     def run(self, batch: FloatArray) -> list[FloatArray]:
         """Run n x C x H x W and return the outputs."""
         with torch.no_grad():

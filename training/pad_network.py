@@ -83,9 +83,7 @@ class PadMobileNet(nn.Module):
         for kernel, expanded, out, excite, swish, stride in BLOCKS:
             outputs = _even(out * architecture.width)
             hidden = _even(expanded * architecture.width)
-            layers.append(
-                Bottleneck(kernel, channels, hidden, outputs, excite=excite, swish=swish, stride=stride)
-            )
+            layers.append(Bottleneck(kernel, channels, hidden, outputs, excite=excite, swish=swish, stride=stride))
             channels = outputs
         last = _even(576 * architecture.width)
         layers += _conv(channels, last, 1, swish=True)

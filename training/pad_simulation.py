@@ -85,7 +85,9 @@ def simulate(portrait: Portrait, species: Species, rng: np.random.Generator) -> 
     pixels = int(rng.integers(224, 449))
     if species == "bona_fide":
         scale = pixels / max(portrait.pixels.shape[:2])
-        drawn = cv2.resize(portrait.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        drawn = cv2.resize(
+            portrait.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
         scene = Placed(np.asarray(drawn, dtype=np.uint8), np.diag([scale, scale, 1.0]))
     elif species == "simulated_print":
         scene = print_attack_placed(portrait.pixels, rng, pixels=pixels)
@@ -135,5 +137,5 @@ def jittered_face(face: Face, rng: np.random.Generator) -> Face:
 
 def _moved(points: FloatArray, matrix: Matrix) -> FloatArray:
     """Move n x 2 points by a 3 x 3 matrix."""
-    homogeneous = np.column_stack((points, np.ones(len(points)))) @ matrix.T
+    homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
     return np.asarray(homogeneous[:, :2] / homogeneous[:, 2:], dtype=np.float32)

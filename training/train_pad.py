@@ -1,9 +1,9 @@
 """Trains the PAD network; reads top to bottom. See `training/README.md` for the commands, their time and seeds.
 
-    python -m training.train_pad [--cache FILE.npz] [--run FOLDER] [--steps 1600] [--resume]
+    python -m training.train_pad --data FOLDER [--cache FILE.npz] [--run FOLDER] [--steps 1600] [--resume]
 
-Writes `RUN/checkpoint.pt` (weights, averaged weights, optimizer, step, configuration) and `RUN/log.csv`.
-`python -m training.export_pad` makes the network and card that serve from it.
+Makes the crops if the cache does not exist, trains, and exports the network and its card. Writes
+`RUN/checkpoint.pt` (weights, averaged weights, optimizer, step, configuration) and `RUN/log.csv`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,14 +22,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from biometrics.types import FloatArray
-from liveness.pad import normalized
-from training.pad_augment import augmented, serving_crop
-from training.pad_data import DEFAULT_CACHE, PadCrops
+from training.export_pad import WEIGHTS, export
+from training.pad_augment import augmented
+from training.pad_data import DEFAULT_CACHE, PadCrops, build
 from training.pad_network import PadArchitecture, PadMobileNet
+from training.pad_scores import as_input, scores_of
 
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 DEFAULT_RUN = Path("runs/pad")
 
 
@@ -47,9 +44,9 @@ class TrainingConfig:
     smoothing: float = 0.05
     averaging: float = 0.998
     seed: int = 7
-    report_every: int = 200
-    workers: int = 2
-    threads: int = 2
+    report_every: int = 400
+    workers: int = 1
+    threads: int = 1
 
 
 GROUP_SHARES = {
@@ -103,12 +100,6 @@ def origin_of(domain: str) -> str:
     return domain.split("-")[0]
 
 
-def as_input(crops: Tensor) -> Tensor:
-    """Normalize n x S x S x 3 pixels on the way into the network."""
-    scaled = (crops.float() - torch.tensor(MEAN)) / torch.tensor(STD)
-    return scaled.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-
-
 def learning_rate_at(step: int, config: TrainingConfig) -> float:
     """Return the rate: a linear warm-up, then half a cosine to zero."""
     if step < config.warmup:
@@ -117,23 +108,12 @@ def learning_rate_at(step: int, config: TrainingConfig) -> float:
     return float(config.learning_rate * 0.5 * (1 + np.cos(np.pi * progress)))
 
 
-def scores_of(network: nn.Module, crops: PadCrops, *, batch: int = 256) -> FloatArray:
-    """Return the network's probability of bona fide for every crop as the gate would cut it, n."""
-    network.eval()
-    pixels = serving_crop(crops.crops)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixels), batch):
-            inputs = torch.from_numpy(normalized(pixels[start : start + batch], mean=MEAN, std=STD))
-            parts.append(torch.sigmoid(network(inputs)).flatten().numpy())
-    return np.concatenate(parts)
-
-
-def train(crops: PadCrops, config: TrainingConfig, run: Path, *, resume: bool) -> PadMobileNet:
-    """Train, and return the averaged network."""
+def train(crops: PadCrops, config: TrainingConfig, run: Path, *, resume: bool) -> None:
+    """Train; the result is the averaged network in `RUN/checkpoint.pt`."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    network = PadMobileNet(config.architecture).to(memory_format=torch.channels_last)
+    torch.set_flush_denormal(True)  # without it, vanishing gradients make a step take ten times as long
+    network = PadMobileNet(config.architecture)
     average = deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     start = 0
@@ -160,7 +140,6 @@ def train(crops: PadCrops, config: TrainingConfig, run: Path, *, resume: bool) -
                 _log(run / "log.csv", figures)
                 progress.console.print({k: round(v, 4) for k, v in figures.items()})
                 _save(run / "checkpoint.pt", network, average, optimizer, step + 1, config)
-    return average
 
 
 def _step(
@@ -180,7 +159,7 @@ def _step(
     logits = network(inputs).flatten()
     loss = nn.functional.binary_cross_entropy_with_logits(logits, smooth)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimizer.step()
     return float(loss.detach())
@@ -200,9 +179,7 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 def _on_dev(network: nn.Module, dev: PadCrops) -> dict[str, float]:
     """Return, for each kind of dev data, the mean score: high for bona fide, low for attacks."""
     scores = scores_of(network, dev)
-    kinds = np.array(
-        [f"{origin_of(d)}/{s}" for d, s in zip(dev.domain.tolist(), dev.species.tolist(), strict=True)]
-    )
+    kinds = np.array([f"{origin_of(d)}/{s}" for d, s in zip(dev.domain.tolist(), dev.species.tolist(), strict=True)])
     right = np.where(dev.bona_fide, scores >= 0.5, scores < 0.5)
     return {kind: float(right[kinds == kind].mean()) for kind in np.unique(kinds).tolist()}
 
@@ -245,15 +222,23 @@ def _progress() -> Progress:
 
 def main() -> None:
     """Train from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the training archives, where there is no cache yet")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--run", type=Path, default=DEFAULT_RUN)
     parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
     parser.add_argument("--resume", action="store_true", help="go on from RUN/checkpoint.pt")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder for the exported network and card")
     options = parser.parse_args()
-    train(PadCrops.load(options.cache), TrainingConfig(steps=options.steps), options.run, resume=options.resume)
+    config = TrainingConfig(steps=options.steps)
+    if options.cache.exists():
+        crops = PadCrops.load(options.cache)
+    elif options.data is None:
+        parser.error("there is no cache yet: name the folder of the training archives with --data")
+    else:
+        crops = build(options.data, options.cache)
+    train(crops, config, options.run, resume=options.resume)
+    export(options.run / "checkpoint.pt", crops, options.weights)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ class CheckService:
 
     def _conclude(self, request: CheckRequest, gate: Gate, probe: Template | None, watch: _Stopwatch) -> CheckResult:
         """Steps 6 to 10 in one transaction; no probe means a suspected attack."""
-        now = self.clock.now()
         with self.unit_of_work() as unit:
+            now = self.clock.now()  # once the lock is held: waiting for it must not make a decision look older
             unit.nonces.add(gate.id, request.nonce, now)
             decision, record = self._decide(unit, request, gate, probe, now)
             # 9. the log first
@@ -187,6 +187,8 @@ class CheckService:
         """Count failures toward a lock-out, kept with the enrollment so that it holds across gates and restarts."""
         if record is None or not (decision.counts_as_failure or (decision.admits and record.failed_checks)):
             return
+        if record.locked_until is not None and record.locked_until > now:
+            return  # a suspected attack during a lock-out must not lift it
         failures = record.failed_checks + 1 if decision.counts_as_failure else 0
         locked = now + self.lockout.duration if failures >= self.lockout.failures else None
         unit.enrollments.replace(replace(record, failed_checks=0 if locked else failures, locked_until=locked))

@@ -24,21 +24,21 @@ READ_ONLY_OPTION = "dwarpal_read_only"
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
-_BUSY_MILLISECONDS = 5000
 _MIGRATION_LOCK = 0x64776172  # any number that nobody else uses on this database
 
 
-def build_engine(url: str) -> Engine:
+def build_engine(url: str, *, wait_seconds: float = 5) -> Engine:
     """Return an engine for an SQLAlchemy URL of SQLite (a file) or PostgreSQL; nothing is read or written yet.
 
-    Bound parameters never appear in logs or exceptions. Raises `NotReady` for any other database.
+    A statement waits at most `wait_seconds` for a lock that another transaction holds. Bound parameters never appear
+    in logs or exceptions. Raises `NotReady` for any other database.
     """
     parsed = make_url(url)
     match parsed.get_backend_name():
         case "sqlite":
-            return _build_sqlite(parsed)
+            return _build_sqlite(parsed, int(wait_seconds * 1000))
         case "postgresql":
-            return _build_postgresql(parsed)
+            return _build_postgresql(parsed, int(wait_seconds * 1000))
     raise NotReady("The database is neither SQLite nor PostgreSQL.", code="database_unsupported")
 
 
@@ -77,8 +77,8 @@ def _alembic() -> Config:
     return config
 
 
-def _build_sqlite(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
+def _build_sqlite(url: URL, wait_ms: int) -> Engine:
+    if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
         raise NotReady(
             "SQLite needs a file: in memory, each connection would see its own.", code="database_unsupported"
         )
@@ -87,7 +87,7 @@ def _build_sqlite(url: URL) -> Engine:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)  # the -wal and -shm files take their mode from this one
     engine = create_engine(
-        url, hide_parameters=True, pool_size=10, max_overflow=30, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}
+        url, hide_parameters=True, pool_size=10, max_overflow=30, connect_args={"timeout": wait_ms / 1000}
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -104,7 +104,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
         ("synchronous", 2),  # FULL: what the gate was told survives a power cut
         ("foreign_keys", 1),
         ("temp_store", 2),  # sorting spills into memory, never into files that nobody would scrub
-        ("busy_timeout", _BUSY_MILLISECONDS),
     ):
         connection.execute(f"PRAGMA {pragma} = {wanted}")
         (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
@@ -118,8 +117,8 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN DEFERRED" if read_only else "BEGIN IMMEDIATE")
 
 
-def _build_postgresql(url: URL) -> Engine:
-    options = {} if "options" in url.query else {"options": "-c lock_timeout=10s"}
+def _build_postgresql(url: URL, wait_ms: int) -> Engine:
+    options = {} if "options" in url.query else {"options": f"-c lock_timeout={wait_ms}"}
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         hide_parameters=True,

@@ -16,10 +16,11 @@ from infra.settings import Settings
 from infra.telemetry import Metrics, configure_logging
 from services.api.errors import Problem, install_error_handlers
 from services.api.middleware import install_middleware
-from services.api.routes import audit, enrollments, gates, health, keys, me
-from services.api.schemas import CheckRequestBody, EnrollmentRequest
+from services.api.routes import audit, enrollments, gates, health, jobs, keys, me
+from services.api.schemas import BatchRequest, CheckRequestBody, EnrollmentRequest, JobItem
 from services.api.uploads import ComputeSlots, keep_uploads_in_memory, largest_body
 from services.bootstrap import Dwarpal, build_dwarpal
+from services.jobs import Jobs
 from services.sweeper import Sweeper
 
 log = structlog.get_logger()
@@ -41,13 +42,16 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         system = app.state.dwarpal = build(settings, metrics)
-        sweeper = app.state.sweeper = Sweeper(system)
+        batches: Jobs[JobItem] = Jobs(system.storage.clock)
+        app.state.jobs = batches
+        sweeper = app.state.sweeper = Sweeper(system, also=batches.forget)
         sweeper.sweep()
         sweeper.start()
         log.info("ready", gallery=system.gallery.size(), provider=system.networks.providers["embedder"])
         try:
             yield
         finally:
+            batches.close()
             sweeper.stop()
             system.close()
 
@@ -70,7 +74,7 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
     app.state.slots = ComputeSlots(max(2, os.cpu_count() or 2))
     install_error_handlers(app)
     install_middleware(app, metrics=metrics, max_body=largest_body(settings), rate_address=settings.rate_address)
-    for routes in (enrollments, gates, keys, me, audit, health):
+    for routes in (enrollments, jobs, gates, keys, me, audit, health):
         app.include_router(routes.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
@@ -87,7 +91,12 @@ def describe(app: FastAPI) -> dict[str, object]:
             routes=app.routes,
         )
         _, parts = models_json_schema(
-            [(EnrollmentRequest, "validation"), (CheckRequestBody, "validation"), (Problem, "serialization")],
+            [
+                (EnrollmentRequest, "validation"),
+                (BatchRequest, "validation"),
+                (CheckRequestBody, "validation"),
+                (Problem, "serialization"),
+            ],
             ref_template="#/components/schemas/{model}",
         )
         schema["components"]["schemas"].update(parts["$defs"])

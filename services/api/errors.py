@@ -104,6 +104,12 @@ def problem(
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type="application/problem+json")
 
 
+def unexpected(request_id: str, error: Exception) -> JSONResponse:
+    """Log an error of ours without its words, which may quote input, and build the response for it."""
+    log.error("unexpected_error", request_id=request_id, **fault(error))
+    return problem(request_id, 500, "internal_error", "Something went wrong here. Nothing was changed.")
+
+
 def request_id_of(request: Request) -> str:
     """Return the id that the outermost middleware gave this request."""
     return str(request.state.request_id)
@@ -114,6 +120,13 @@ def status_of(error: errors.DwarpalError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
+def rejected_by(error: errors.DwarpalError) -> list[RejectedImage] | None:
+    """Return why each image of an enrollment was refused, where that is what the error is about."""
+    if not isinstance(error, NoUsableImage):
+        return None
+    return [RejectedImage(index=r.index, reason=r.reason) for r in error.rejected]
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every failure with a problem."""
 
@@ -121,15 +134,17 @@ def install_error_handlers(app: FastAPI) -> None:
     def on_domain_error(request: Request, error: errors.DwarpalError) -> JSONResponse:
         status = status_of(error)
         if status == 500:
-            return on_unexpected(request, error)
-        rejected = None
-        if isinstance(error, NoUsableImage):
-            rejected = [RejectedImage(index=r.index, reason=r.reason) for r in error.rejected]
+            return unexpected(request_id_of(request), error)
         retry_after = error.retry_after if isinstance(error, errors.TooManyAttempts) else None
         if status == 503:
             retry_after = 1
         return problem(
-            request_id_of(request), status, error.code, error.detail, retry_after=retry_after, rejected=rejected
+            request_id_of(request),
+            status,
+            error.code,
+            error.detail,
+            retry_after=retry_after,
+            rejected=rejected_by(error),
         )
 
     @app.exception_handler(RequestValidationError)
@@ -138,16 +153,12 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, errors.DwarpalError):  # FastAPI hides what ended the reading of a body
+            return on_domain_error(request, error.__cause__)
         code = HTTP_CODES.get(error.status_code, "malformed")
         return problem(
             request_id_of(request), error.status_code, code, TITLES.get(error.status_code, "The request failed.") + "."
         )
-
-    @app.exception_handler(Exception)
-    def on_unexpected(request: Request, error: Exception) -> JSONResponse:
-        request_id = request_id_of(request)
-        log.error("unexpected_error", request_id=request_id, **fault(error))
-        return problem(request_id, 500, "internal_error", "Something went wrong here. Nothing was changed.")
 
 
 def fields_at_fault(found: object) -> str:

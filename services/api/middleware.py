@@ -14,9 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from biometrics.errors import TooLarge, TooManyAttempts
 from biometrics.records import new_id
 from infra.telemetry import Metrics
-from services.api.errors import problem
+from services.api.errors import problem, unexpected
+from services.api.uploads import MAX_JSON_PART
 
 log = structlog.get_logger()
+
+METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT"})
+"""The methods that logs and metrics name; any other word is the caller's own."""
 
 HEADERS = {
     b"cache-control": b"no-store",
@@ -45,7 +49,10 @@ class RateLimits:
 
 
 class Envelope:
-    """Pure ASGI, outermost: gives the request an id, refuses oversized bodies while they arrive, logs one line."""
+    """Pure ASGI, outermost: gives the request an id, refuses oversized bodies while they arrive, logs one line.
+
+    `max_body` holds for multipart requests; whatever else is sent is JSON, and small.
+    """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, max_body: int, rates: RateLimits, rate_address: str) -> None:
         self._app = app
@@ -55,18 +62,20 @@ class Envelope:
         self._rate_address = rate_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         started, status, received, begun = perf_counter(), 500, 0, False
+        most = self._most_bytes(scope)
 
         async def measured_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body:
+            if received > most:
                 raise TooLarge("The request is larger than is accepted here.")
             return message
 
@@ -83,7 +92,7 @@ class Envelope:
             await send(message)
 
         try:
-            self._admit(scope)
+            self._admit(scope, most)
             await self._app(scope, measured_receive, marked_send)
         except (TooLarge, TooManyAttempts) as error:
             if begun:
@@ -92,28 +101,41 @@ class Envelope:
             answer = problem(request_id, 429 if retry_after else 413, error.code, error.detail, retry_after=retry_after)
             answer.headers["connection"] = "close"
             await answer(scope, receive, marked_send)
+        except Exception as error:  # noqa: BLE001 - further out, the server would log its message, which may quote input
+            answer = unexpected(request_id, error)
+            if begun:
+                raise RuntimeError("an answer broke off") from None
+            await answer(scope, receive, marked_send)
         finally:
             self._record(scope, request_id, status, perf_counter() - started)
 
-    def _admit(self, scope: Scope) -> None:
+    def _most_bytes(self, scope: Scope) -> int:
+        return self._max_body if _header(scope, b"content-type").startswith(b"multipart/") else MAX_JSON_PART
+
+    def _admit(self, scope: Scope, most: int) -> None:
         client = scope.get("client")
         self._rates.hit(self._rate_address, "address", client[0] if client else "unknown")
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length) > self._max_body:
+        length = _header(scope, b"content-length")
+        if length.isdigit() and (len(length) > 18 or int(length) > most):
             raise TooLarge("The request is larger than is accepted here.")
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         # The route's template, never the path: a path can hold an enrollment id.
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.requests.labels(route, scope["method"], str(status)).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.requests.labels(route, method, str(status)).observe(seconds)
         log.info(
             "request",
             request_id=request_id,
-            method=scope["method"],
+            method=method,
             route=route,
             status=status,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == wanted), b"")
 
 
 def rates_of(request: Request) -> RateLimits:

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Typ
 from biometrics.records import Purpose
 from infra.api_keys import Role
 from services.api.errors import RejectedImage
+from services.jobs import JobStatus
 from verification.decision import Outcome, Reason
 
 Flight = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,3}[0-9]{1,4}[A-Z]?$", examples=["AI302"])]
@@ -67,6 +68,53 @@ class EnrollmentCreated(BaseModel):
     flags: list[str] = Field(description="`duplicate_suspected`: an officer must look first")
     audit_index: int
     consent_receipt: dict[str, JsonValue]
+
+
+class BatchItem(EnrollmentRequest):
+    """One traveller of a batch; `images` are the names of their files in this request, kept nowhere."""
+
+    images: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        min_length=1, max_length=20, examples=[["a1.jpg", "a2.jpg"]]
+    )
+
+
+class BatchRequest(Request):
+    """The JSON part `batch` beside the image files; an item is known by its place from 0."""
+
+    items: list[BatchItem] = Field(min_length=1, max_length=100)
+
+
+class JobCounts(BaseModel):
+    """How far a job is: items in all, enrolled, and failed."""
+
+    total: int
+    enrolled: int
+    failed: int
+
+
+class ItemProblem(BaseModel):
+    """Why an item failed: the stable `code` that a single enrollment would have given, and `rejected` by image."""
+
+    code: str = Field(examples=["too_blurred"])
+    detail: str
+    rejected: list[RejectedImage]
+
+
+class JobItem(BaseModel):
+    """The outcome of one item: `enrollment` or `problem`."""
+
+    index: int
+    enrollment: EnrollmentCreated | None = None
+    problem: ItemProblem | None = None
+
+
+class JobState(BaseModel):
+    """A batch at one moment: `items` holds the outcomes so far. Readable by its sender until 15 min past the end."""
+
+    job_id: Id
+    status: JobStatus
+    counts: JobCounts
+    items: list[JobItem]
 
 
 class EnrollmentState(BaseModel):

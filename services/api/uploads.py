@@ -50,7 +50,7 @@ class ComputeSlots:
 
     @contextmanager
     def taken(self, patience: float | None = SLOT_PATIENCE_SECONDS) -> Iterator[None]:
-        """Hold a slot; raise `NotReady` if none comes free in so many seconds. None waits for ever: nobody else does."""
+        """Hold a slot; raise `NotReady` if none comes free in so many seconds (None: as long as it takes)."""
         if not self._slots.acquire(timeout=patience):
             raise NotReady("Too many captures at once: try again.", code="busy")
         try:

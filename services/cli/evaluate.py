@@ -29,9 +29,14 @@ def verification(
     images: Images,
     face: Annotated[FacePolicy, typer.Option(help="Which face of a photograph is the subject's.")] = FacePolicy.CENTER,
     cross: Annotated[bool, typer.Option("--cross", help="Also compare every photograph with every other one.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the DET curve to this .svg, .png or .pdf file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy, TAR at FAR, EER and failures to acquire, from pairs of photographs."""
+    from services.cli.det_plot import check_plot_path, draw_det
+
+    if plot is not None:
+        check_plot_path(plot)
     pairs = read_pairs(pairs_csv)
     subject_of = subjects(pairs)
 
@@ -39,7 +44,7 @@ def verification(
     from evaluation.cross import cross_report
     from evaluation.images import open_images
     from evaluation.report import as_json as plain
-    from evaluation.verification import report_on
+    from evaluation.verification import report_on, score_table
     from infra.models import build_detector, build_embedder
     from infra.settings import Settings
     from services.cli import figures
@@ -55,6 +60,8 @@ def verification(
             progress=progress,
         )
     report = report_on(pairs, acquired)
+    if plot is not None:
+        draw_det(score_table(pairs, acquired).curve(), max(1, report.n_non_mated), plot)
     everything = cross_report(acquired, subject_of) if cross else None
     if as_json:
         print_json(plain(report) | ({} if everything is None else {"cross": plain(everything)}))

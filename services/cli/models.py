@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from services.cli.options import AsJson
 from services.cli.outcome import ExitCode
 from services.cli.output import print_json, print_table, waiting
+
+if TYPE_CHECKING:
+    from biometrics.card import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="The networks and their model cards.")
 
@@ -20,8 +25,12 @@ def list_all(as_json: AsJson = False) -> None:
     if as_json:
         print_json([card.model_dump(mode="json") for card in cards])
     else:
-        rows = [(c.name, c.task, c.architecture, f"{c.parameters:,}", c.licence, c.sha256[:16]) for c in cards]
-        print_table(("name", "task", "architecture", "parameters", "licence", "sha256"), rows)
+        rows = [(c.name, c.task, f"{c.parameters:,}", c.sha256[:16], _points(c)) for c in cards]
+        print_table(("name", "task", "parameters", "sha256", "operating points: rate at threshold"), rows)
+
+
+def _points(card: ModelCard) -> str:
+    return ", ".join(f"{point.rate:g} at {point.threshold:.3f}" for point in card.operating_points)
 
 
 @app.command()

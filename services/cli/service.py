@@ -10,14 +10,17 @@ from datetime import datetime
 from time import perf_counter
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
-import httpx
+import httpx2
 from pydantic import JsonValue, TypeAdapter
 
 from services.cli.outcome import CommandFailed, ExitCode
 
 TIMEOUT_SECONDS = 60.0
 JSON_OBJECT = TypeAdapter(dict[str, JsonValue])
+FilePart = tuple[str, tuple[str | None, bytes, str]]
+"""A multipart field: its name, then file name, content and type."""
 
 
 class Unreachable(CommandFailed):
@@ -62,7 +65,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         # Environment proxies are left out: images go to the service and to nobody between.
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -131,12 +134,12 @@ class Service:
             body["travel_token"] = token
         if flight is not None:
             body["flight"] = flight
-        return self._multipart(f"/v1/gates/{gate}/checks", key, "check", body, "image", [image])
+        return self._multipart(f"/v1/gates/{quote(gate, safe='')}/checks", key, "check", body, "image", [image])
 
     def _multipart(
         self, path: str, key: str, part: str, body: dict[str, JsonValue], name: str, images: Sequence[bytes]
     ) -> Answer:
-        files = [(part, (None, json.dumps(body).encode(), "application/json"))]
+        files: list[FilePart] = [(part, (None, json.dumps(body).encode(), "application/json"))]
         files += [(name, (f"{name}-{index}", image, "application/octet-stream")) for index, image in enumerate(images)]
         return self._send("POST", path, key, files=files)
 
@@ -148,7 +151,7 @@ class Service:
         *,
         params: dict[str, str | int] | None = None,
         content: bytes | None = None,
-        files: object = None,
+        files: Sequence[FilePart] | None = None,
     ) -> Answer:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         if content is not None:
@@ -156,14 +159,14 @@ class Service:
         started = perf_counter()
         try:
             response = self._http.request(method, path, headers=headers, params=params, content=content, files=files)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError):
             # The library's message may quote the request.
             raise Unreachable("The service does not answer.") from None
         milliseconds = (perf_counter() - started) * 1000
         return Answer(response.status_code, _object(response), response.content, milliseconds)
 
 
-def _object(response: httpx.Response) -> dict[str, JsonValue]:
+def _object(response: httpx2.Response) -> dict[str, JsonValue]:
     if "json" not in response.headers.get("content-type", "") or "jsonl" in response.headers["content-type"]:
         return {}
     try:

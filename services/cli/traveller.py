@@ -29,6 +29,7 @@ Token = Annotated[
 ]
 Image = typer.Argument(exists=True, dir_okay=False, help="A photograph: JPEG, PNG or WebP.")
 LOCAL = "http://127.0.0.1:8000"
+NOTICE = ("title", "version", "language", "sha256", "introduction", "purposes", "retention")
 
 
 def enroll(
@@ -51,7 +52,7 @@ def enroll(
     """Enroll a traveller from photographs. Without --i-consent it shows what there is to agree to, and ends."""
     departure = _time(departs_at) if departs_at else None
     with _service(url) as service:
-        notice = _done(service.get("/v1/notice", query={"lang": language})).body
+        notice = _done(service.get("/v1/notice", query={"lang": language}), NOTICE).body
         _show_notice(notice, purpose)
         if not i_consent:
             raise CommandFailed("Nothing was sent. Add --i-consent if the traveller is 18 or older and agrees.")
@@ -65,7 +66,7 @@ def enroll(
                 notice=notice,
                 adult=True,
             )
-    created = _done(answer)
+    created = _done(answer, ("travel_token", "travel_token_qr_png", "consent_receipt"))
     if qr is not None:
         write_secret(qr, b64decode(created.text("travel_token_qr_png")))
     if receipt is not None:
@@ -92,7 +93,7 @@ def check(
         answer = service.check(
             gate, image.read_bytes(), key=key, captured_at=datetime.now(UTC), token=_token(token), flight=flight
         )
-    decided = _done(answer)
+    decided = _done(answer, ("decision",))
     if as_json:
         print_json(decided.body)
     else:
@@ -111,7 +112,9 @@ def withdraw(
     if text is None:
         raise CommandFailed("Give the travel token: --token or DWARPAL_TOKEN.")
     with _service(url) as service:
-        answer = _done(service.delete(f"/v1/enrollments/{TravelToken.parse(text).enrollment_id}", key=text))
+        answer = _done(
+            service.delete(f"/v1/enrollments/{TravelToken.parse(text).enrollment_id}", key=text), ("receipt",)
+        )
     if receipt is not None:
         write_secret(receipt, json.dumps(answer.object("receipt"), indent=2).encode())
     if as_json:
@@ -152,9 +155,11 @@ def _show_notice(notice: dict[str, JsonValue], wanted: list[Purpose]) -> None:
     remark(str(notice["retention"]))
 
 
-def _done(answer: Answer) -> Answer:
+def _done(answer: Answer, needed: tuple[str, ...]) -> Answer:
     """Return an answer that did what was asked; raise `CommandFailed` with the service's own words otherwise."""
     if answer.ok:
+        if not all(name in answer.body for name in needed):
+            raise CommandFailed("What answers there is not Dwarpal.", ExitCode.UNAVAILABLE)
         return answer
     detail = answer.text("detail") or f"The service answered with status {answer.status}."
     reasons = ", ".join(f"image {item['index']}: {item['reason']}" for item in answer.items("rejected"))

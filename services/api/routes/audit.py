@@ -24,9 +24,8 @@ Size = Annotated[int, Query(ge=0, le=2**62)]
 @router.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {"example": ""}}}})
 def checkpoint(system: System) -> Response:
     """Return the signed tree head as a C2SP tlog-checkpoint."""
-    with system.storage.unit_of_work() as unit:
-        text = unit.log.checkpoint()
-        unit.commit()
+    with system.storage.reading() as unit:
+        text = unit.log.checkpoint(keep=False)
     return Response(text, media_type="text/plain; charset=utf-8")
 
 

@@ -12,6 +12,8 @@ from biometrics.types import EMBEDDING_SIZE, Template
 from infra.gallery import FIRST_CAPACITY, FlightGallery, RotatedGallery, random_rotation
 from tests.factories import make_template
 
+ONE_ROTATION = random_rotation()
+
 
 def live_rows(gallery: RotatedGallery) -> int:
     return sum(int(np.any(buffer != 0, axis=1).sum()) for buffer in gallery.buffers())
@@ -71,7 +73,7 @@ def test_adding_again_replaces() -> None:
 
 
 def test_removal_and_growth_leave_nothing_in_the_buffers() -> None:
-    flight = FlightGallery()
+    flight = FlightGallery(random_rotation())
     first = flight.buffer
     for number in range(FIRST_CAPACITY + 1):
         flight.put(str(number), make_template(number))
@@ -85,7 +87,7 @@ def test_removal_and_growth_leave_nothing_in_the_buffers() -> None:
 
 
 def test_the_buffer_is_what_faiss_searches() -> None:
-    flight = FlightGallery()
+    flight = FlightGallery(random_rotation())
     flight.put("a", make_template(1))
     flight.buffer[0] = 0.0
     assert flight.search(make_template(1), 1) == [("a", 0.0)]
@@ -116,7 +118,7 @@ def test_close_overwrites_everything() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(["A", "B"]), st.integers(0, 5)), max_size=30))
 @settings(max_examples=25, deadline=None)
 def test_any_history_agrees_with_a_plain_dictionary(history: list[tuple[bool, str, int]]) -> None:
-    gallery, model = RotatedGallery(), {}
+    gallery, model = RotatedGallery(ONE_ROTATION.copy), {}
     for adding, flight, number in history:
         if adding:
             gallery.add(flight, str(number), make_template(number))
@@ -132,7 +134,7 @@ def test_any_history_agrees_with_a_plain_dictionary(history: list[tuple[bool, st
 
 
 def test_threads_may_add_search_and_remove_at_once() -> None:
-    gallery, failures = RotatedGallery(), []
+    gallery, failures = RotatedGallery(ONE_ROTATION.copy), []
 
     def live(first: int) -> None:
         try:

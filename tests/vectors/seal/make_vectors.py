@@ -1,7 +1,8 @@
 """Make generate.json, verify.json and invalid.json for the sealing format, without the project's own sealing code.
 
-HKDF is written out here from RFC 5869 with the standard library; AES-256-GCM is the `cryptography` package's. Templates,
-keys and nonces are SHA-256 of counters: they stand for nobody. Run: python tests/vectors/seal/make_vectors.py
+HKDF is written out here from RFC 5869 with the standard library; AES-256-GCM is the `cryptography` package's.
+Templates, keys and nonces are SHA-256 of counters: they stand for nobody.
+Run: python tests/vectors/seal/make_vectors.py
 """
 
 from __future__ import annotations
