@@ -78,7 +78,7 @@ class EpochKeys(Protocol):
     """The part of the key store that forgets."""
 
     def ended_epochs(self, now: datetime) -> list[int]:
-        """Return the epochs that are over and either still have keys or whose destruction is unconfirmed, oldest first."""
+        """Return the epochs that are over and have keys or an unconfirmed destruction, oldest first."""
         ...
 
     def destroy_epoch(self, epoch: int) -> None:

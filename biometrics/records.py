@@ -150,6 +150,15 @@ class EnrollmentRecord:
         """The epoch whose keys seal this template."""
         return epoch_of(self.expires_at)
 
+    def in_walk_through(self, now: datetime, window: timedelta) -> bool:
+        """Say whether a gallery may hold this template now: consented to, and departing within `window`.
+
+        Never where no departure is known, for the notice speaks of the hours before it.
+        """
+        if self.sealed.for_gallery is None or self.departs_at is None or self.expires_at <= now:
+            return False
+        return now <= self.departs_at <= now + window
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

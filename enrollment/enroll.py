@@ -143,7 +143,7 @@ class EnrollmentService:
                 )
                 # 7. and 8. record, log, commit
                 enrolled = self._record(record, token, accepted, rejected, before_commit)
-                if walk_through and joins_gallery(record, now, self.walk_through_window):
+                if record.in_walk_through(now, self.walk_through_window):
                     self.gallery.add(flight, record.id, template)
         return enrolled
 
@@ -219,14 +219,3 @@ class EnrollmentService:
             before_commit(unit, enrolled)
             unit.commit()
         return enrolled
-
-
-def joins_gallery(record: EnrollmentRecord, now: datetime, window: timedelta) -> bool:
-    """Say whether an enrollment belongs in its flight's gallery at this time.
-
-    It does from `window` before departure until departure, as `EnrollmentStore.walk_through` has it; never where no
-    departure is known, for the notice speaks of the hours before it.
-    """
-    if record.sealed.for_gallery is None or record.departs_at is None or record.expires_at <= now:
-        return False
-    return now <= record.departs_at <= now + window

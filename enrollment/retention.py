@@ -21,7 +21,7 @@ from biometrics.records import (
     latest_expiry,
     new_id,
 )
-from enrollment.enroll import LONGEST_NOTICE, POLICY_VERSION, joins_gallery
+from enrollment.enroll import LONGEST_NOTICE, POLICY_VERSION
 
 PURGE_BATCH = 500
 NONCE_MEMORY = timedelta(hours=1)
@@ -155,7 +155,7 @@ class RetentionService:
             unit.audit.append(_event(EventKind.MOVED_OUT, now, old))
             unit.audit.append(replace(_event(EventKind.MOVED_IN, now, new), expires_at=expires_at))
             unit.commit()
-        if not joins_gallery(new, now, self.walk_through_window):
+        if not new.in_walk_through(now, self.walk_through_window):
             self.gallery.remove(new.id)
         self._scrub()
         return new

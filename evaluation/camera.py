@@ -118,7 +118,7 @@ def print_attack_placed(portrait: Pixels, rng: np.random.Generator, *, pixels: i
     ink = _warped(portrait, matrix, pixels) / 255.0
     gray = ink.mean(axis=2, keepdims=True)
     ink = gray + (ink - gray) * rng.uniform(0.55, 0.95)
-    black, white = rng.uniform(0.06, 0.25), rng.uniform(0.75, 0.97)
+    black, white = rng.uniform(0.10, 0.28), rng.uniform(0.70, 0.95)
     ink = black + (white - black) * ink ** rng.uniform(0.8, 1.3)
     u, v = _source_grid(matrix, pixels)
     ink = _halftone(ink, u, v, rng, period=rng.uniform(2.0, 5.5) / _held_scale(matrix))
@@ -147,8 +147,10 @@ def replay_attack_placed(portrait: Pixels, rng: np.random.Generator, *, pixels: 
     tint = (np.array([0.95, 0.99, 1.05]) + rng.uniform(-0.06, 0.06, 3)) * rng.uniform(0.75, 1.1)
     light = light * tint.astype(np.float32)
     u, v = _source_grid(matrix, pixels)
-    light = _subpixels(light, u, v, rng, pitch=rng.uniform(0.7, 2.4) / _held_scale(matrix))
-    light = light + rng.uniform(0.01, 0.10)
+    # Near the camera's own grid the stripes beat, further apart they are seen themselves; in between they vanish.
+    pitch = rng.choice([rng.uniform(0.85, 1.18), rng.uniform(1.7, 3.5)])
+    light = _subpixels(light, u, v, rng, pitch=pitch / _held_scale(matrix))
+    light = light + rng.uniform(0.02, 0.12)
     scene, inside = _on_background(
         light, u, v, portrait.shape, rng, margin=rng.uniform(0.0, 0.08), rim=rng.uniform(0.01, 0.12)
     )
@@ -232,7 +234,7 @@ def _source_grid(matrix: Matrix, pixels: int) -> tuple[FloatArray, FloatArray]:
 
 def _halftone(ink: FloatArray, u: FloatArray, v: FloatArray, rng: np.random.Generator, *, period: float) -> FloatArray:
     """Break an image (0-1) into dots, `period` portrait pixels apart, mixed with the smooth image."""
-    strength = rng.uniform(0.05, 0.45)
+    strength = rng.uniform(0.12, 0.50)
     out = np.empty_like(ink)
     for channel, degrees in enumerate((15.0, 75.0, 0.0)):
         angle = np.radians(degrees + rng.uniform(-3, 3))
@@ -248,7 +250,7 @@ def _subpixels(
     light: FloatArray, u: FloatArray, v: FloatArray, rng: np.random.Generator, *, pitch: float
 ) -> FloatArray:
     """Show an image (0-1) on a grid of colored stripes, `pitch` portrait pixels apart, seen at a small angle."""
-    depth = rng.uniform(0.10, 0.55)
+    depth = rng.uniform(0.25, 0.65)
     angle = np.radians(rng.uniform(-8, 8))
     column = (u * np.cos(angle) + v * np.sin(angle)) / pitch
     row = (v * np.cos(angle) - u * np.sin(angle)) / pitch

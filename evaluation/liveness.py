@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ class LivenessReport:
 
     `apcer` by species and `bpcer` hold at the detector's own threshold, `acer` is the mean of `apcer_max` and
     `bpcer`; `bpcer20` and `eer` move the threshold and take the worst species at each. `n` counts presentations,
-    `n_scored` those responded to, by `bona_fide` and species; `fta` is the share of the others.
+    `n_scored` those responded to, by `bona_fide` and species; `fta` is the share of the others, `non_response` the same
+    by kind (BPNRR and, by species, APNRR).
     """
 
     n: int
@@ -83,6 +85,7 @@ class LivenessReport:
     acer: float | None
     eer: float | None
     fta: float | None
+    non_response: dict[str, float]
     ci95: LivenessIntervals
     unreadable: tuple[str, ...]
     without_face: tuple[str, ...]
@@ -160,6 +163,7 @@ def liveness_report(assessed: Assessed) -> LivenessReport:
         acer=None if worst.value is None or refused.value is None else (worst.value + refused.value) / 2,
         eer=None if math.isnan(curve.equal_error_rate()) else curve.equal_error_rate(),
         fta=tried.value,
+        non_response=_non_response(assessed),
         ci95=LivenessIntervals(
             apcer={species: rate.interval for species, rate in passed.items()},
             apcer_max=worst.interval,
@@ -212,9 +216,20 @@ def _grouped(scored: Iterable[Scored]) -> dict[str, list[Scored]]:
     """Split into bona fide (always there, first) and attack species, by name."""
     groups: dict[str, list[Scored]] = {}
     for one in scored:
-        groups.setdefault(BONA_FIDE if one.presentation.bona_fide else one.presentation.species, []).append(one)
+        groups.setdefault(_kind(one.presentation), []).append(one)
     bona_fide = groups.pop(BONA_FIDE, [])
     return {BONA_FIDE: bona_fide, **dict(sorted(groups.items()))}
+
+
+def _non_response(assessed: Assessed) -> dict[str, float]:
+    """Return the share of each kind of presentation that gave no score."""
+    failed = Counter(_kind(one) for one in (*assessed.without_face, *assessed.unreadable))
+    tried = failed + Counter(_kind(one.presentation) for one in assessed.scored)
+    return {kind: failed[kind] / number for kind, number in sorted(tried.items())}
+
+
+def _kind(presentation: Presentation) -> str:
+    return BONA_FIDE if presentation.bona_fide else presentation.species
 
 
 def _scores(scored: Sequence[Scored]) -> Floats:

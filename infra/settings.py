@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 WITHOUT_PAD_WORDS = "a photograph may open the gate"
 """The words that a site must write to run without presentation attack detection."""
 
+_RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
+
 
 class Environment(StrEnum):
     """Where this process runs; only `demo` and `development` may move the clock."""
@@ -49,7 +51,8 @@ class Settings(BaseSettings):
         None, description="Passphrase of the key file; without one a machine key file of mode 0600 is used."
     )
     cache_dir: Path = Field(
-        Path.home() / ".cache" / "dwarpal", description="Converted networks, keyed by SHA-256; may be deleted at any time."
+        Path.home() / ".cache" / "dwarpal",
+        description="Converted networks, keyed by SHA-256; may be deleted at any time.",
     )
     clock_file: Path | None = Field(
         None, description="File with an offset in seconds that moves the clock; refused in production."
@@ -62,18 +65,22 @@ class Settings(BaseSettings):
     embedder: str = Field("iresnet18w32-pilot", description="Name of the embedder's model card.")
     embedder_flip: bool = Field(True, description="Average the embedding with that of the mirrored face.")
     pad: str = Field("mobilenetv3-small-pad", description="Name of the PAD network's model card; empty for none.")
-    without_pad: str = Field(
-        "", description=f"To run gates without PAD, write exactly: {WITHOUT_PAD_WORDS}."
-    )
+    without_pad: str = Field("", description=f"To run gates without PAD, write exactly: {WITHOUT_PAD_WORDS}.")
     farthest_face_pixels: int = Field(
-        60, ge=20, le=2000, description="Height in pixels of the smallest face that counts: a traveller at the far mark."
+        60,
+        ge=20,
+        le=2000,
+        description="Height in pixels of the smallest face that counts: a traveller at the far mark.",
     )
     nearest_face_pixels: int = Field(
         1200, ge=40, le=8000, description="Height in pixels of the largest face expected: a traveller at the lens."
     )
 
     fmr: float = Field(
-        1e-3, gt=0, lt=1, description="False-match rate of claimed (1:1) checks; the model card's threshold for it is used."
+        1e-3,
+        gt=0,
+        lt=1,
+        description="False-match rate of claimed (1:1) checks; the model card's threshold for it is used.",
     )
     walk_through_fpir: float = Field(
         1e-2, gt=0, lt=1, description="False-positive identification rate of a walk-through (1:N) search."
@@ -93,9 +100,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(16_000_000, ge=10_000, description="Largest image, read from the header.")
     max_images: int = Field(5, ge=1, le=20, description="Most images in one enrollment.")
     max_batch_items: int = Field(50, ge=1, le=100, description="Most travellers in one batch enrollment.")
-    rate_gate: str = Field("240/minute", description="Checks of one gate.")
-    rate_address: str = Field("600/minute", description="Requests of one address.")
-    rate_holder: str = Field("60/minute", description="Requests with one travel token.")
+    rate_gate: str = Field("240/minute", pattern=_RATE, description="Checks of one gate.")
+    rate_address: str = Field("600/minute", pattern=_RATE, description="Requests of one address.")
+    rate_holder: str = Field("60/minute", pattern=_RATE, description="Requests with one travel token.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe line logged.")
 
     @model_validator(mode="after")
@@ -105,7 +112,9 @@ class Settings(BaseSettings):
         if self.without_pad not in ("", WITHOUT_PAD_WORDS):
             raise ValueError(f"DWARPAL_WITHOUT_PAD must be exactly: {WITHOUT_PAD_WORDS}")
         if not self.pad and not self.without_pad:
-            raise ValueError("no PAD network is named and DWARPAL_WITHOUT_PAD is not set: a photograph would open the gate")
+            raise ValueError(
+                "no PAD network is named and DWARPAL_WITHOUT_PAD is not set: a photograph would open the gate"
+            )
         if self.nearest_face_pixels <= self.farthest_face_pixels:
             raise ValueError("DWARPAL_NEAREST_FACE_PIXELS must be larger than DWARPAL_FARTHEST_FACE_PIXELS")
         return self

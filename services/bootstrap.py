@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +30,9 @@ from infra.telemetry import Metrics
 from liveness.pad import PadDetector
 from verification.check import CheckService
 from verification.policy import LockoutPolicy, MatchPolicy
+
+PR_SET_DUMPABLE = 4
+"""From <linux/prctl.h>."""
 
 DUPLICATE_FMR = 1e-3
 """How often two strangers of one flight may be flagged as one face, for each comparison."""
@@ -158,6 +163,7 @@ def build_dwarpal(
             match,
             LockoutPolicy(settings.lockout_failures, timedelta(seconds=settings.lockout_seconds)),
             timedelta(seconds=settings.check_window_seconds),
+            window,
         ),
         build_retention(storage, gallery),
         metrics,
@@ -180,5 +186,10 @@ def build_retention(storage: Storage, gallery: Gallery) -> RetentionService:
 
 
 def forbid_core_dumps() -> None:
-    """A crash must not write keys, templates and pixels to disk."""
+    """A crash must not write keys, templates and pixels to disk.
+
+    Linux ignores the limit where dumps are piped to a handler; a process that is not dumpable has none there either.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from biometrics.alignment import ARCFACE_TEMPLATE
+from biometrics.card import ModelCard
 from biometrics.records import Consent, EnrollmentRecord, Purpose, SealedTemplate, TravelToken
-from biometrics.types import EMBEDDING_SIZE, Template
+from biometrics.types import EMBEDDING_SIZE, Box, Face, Pixels, Template
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -46,4 +48,37 @@ def make_enrollment(
         model_digest=model_digest,
         sealed=sealed,
         holder_verifier=token.verifier,
+    )
+
+
+def make_face(*, score: float = 0.99, size: float = 112.0) -> Face:
+    """A face that fills a 112 x 112 image and stands as the aligned face does, so that aligning changes nothing."""
+    return Face(Box(0.0, 0.0, size, size), score, ARCFACE_TEMPLATE.copy())
+
+
+def make_capture(person: int, shot: int = 0) -> Pixels:
+    """A 112 x 112 pattern that stands for a person's face: bright, detailed, and a little different at each shot."""
+    fields = np.random.default_rng(person).integers(40, 240, (8, 8, 3))
+    noise = np.random.default_rng((person, shot)).integers(-15, 16, (112, 112, 3))
+    return np.asarray(np.clip(fields.repeat(14, axis=0).repeat(14, axis=1) + noise, 0, 255), np.uint8)
+
+
+def make_card(*points: tuple[float, float]) -> ModelCard:
+    """An embedder's card with these operating points (rate, threshold)."""
+    return ModelCard.model_validate(
+        {
+            "name": "fake",
+            "task": "embedder",
+            "file": "fake.onnx",
+            "sha256": "f" * 64,
+            "architecture": "none",
+            "parameters": 0,
+            "input": {"size": 112, "mean": (0, 0, 0), "std": (1, 1, 1), "crop": "aligned face"},
+            "output": "512-D",
+            "licence": "none",
+            "training": {},
+            "evaluation": {},
+            "operating_points": [{"rate": rate, "threshold": threshold} for rate, threshold in points],
+            "limits": [],
+        }
     )

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from biometrics.errors import KeyDestroyed
-from biometrics.records import epoch_end
+from biometrics.errors import Conflict, KeyDestroyed, NotFound, NotReady, SealBroken
+from biometrics.records import (
+    AuditEvent,
+    EnrollmentRecord,
+    EventKind,
+    Gate,
+    Purpose,
+    SealedTemplate,
+    TravelToken,
+    epoch_end,
+    latest_expiry,
+)
 from biometrics.types import EMBEDDING_SIZE, Face, FloatArray, Pixels, Template
 from liveness.pad import PadAssessment
 
@@ -108,3 +123,246 @@ class FakePadDetector:
     def assess(self, image: Pixels, face: Face) -> PadAssessment:
         score = float(image.mean()) / 255
         return PadAssessment(score >= 0.5, score)
+
+
+class FakeSealer:
+    """A `TemplateSealer` without a cipher: it says who may open, by digests of the same keys as the real one's."""
+
+    def __init__(self, keys: FakeKeyStore) -> None:
+        self._keys = keys
+
+    def seal(
+        self, template: Template, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
+    ) -> SealedTemplate:
+        key = self._keys.epoch_key(epoch, create=True)
+        about = f"{token.enrollment_id}|{model_digest}|{epoch}".encode()
+        return SealedTemplate(
+            envelope=template.vector.tobytes(),
+            for_holder=_wrapped(key, token.share, about),
+            for_gallery=_wrapped(key, b"", about) if for_gallery else None,
+        )
+
+    def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> Template:
+        return self._open(record, record.sealed.for_holder, token.share)
+
+    def open_for_gallery(self, record: EnrollmentRecord) -> Template:
+        return self._open(record, record.sealed.for_gallery, b"")
+
+    def _open(self, record: EnrollmentRecord, wrapped: bytes | None, share: bytes) -> Template:
+        key = self._keys.epoch_key(record.epoch)
+        about = f"{record.id}|{record.model_digest}|{record.epoch}".encode()
+        if wrapped != _wrapped(key, share, about):
+            raise SealBroken("These do not belong together.")
+        return Template(np.frombuffer(record.sealed.envelope, np.float32).copy())
+
+
+def _wrapped(key: bytes, share: bytes, about: bytes) -> bytes:
+    return hashlib.sha256(key + b"|" + share + b"|" + about).digest()
+
+
+class FakeGallery:
+    """A `Gallery` that compares one by one."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[str, FloatArray]] = {}
+
+    def add(self, flight: str, enrollment_id: str, template: Template) -> None:
+        self.rows[enrollment_id] = (flight, template.vector.copy())
+
+    def remove(self, enrollment_id: str) -> None:
+        self.rows.pop(enrollment_id, None)
+
+    def search(self, probe: Template, *, flight: str | None, k: int) -> list[tuple[str, float]]:
+        found = [(i, float(probe.vector @ v)) for i, (f, v) in self.rows.items() if flight in (None, f)]
+        return sorted(found, key=lambda hit: -hit[1])[:k]
+
+    def size(self, flight: str | None = None) -> int:
+        return sum(flight in (None, f) for f, _ in self.rows.values())
+
+    def ids(self) -> set[str]:
+        return set(self.rows)
+
+
+class FakeScrubber:
+    """A `StorageScrubber` that a test can keep from its work."""
+
+    def __init__(self) -> None:
+        self.hindered = False
+
+    def scrub(self) -> None:
+        if self.hindered:
+            raise NotReady("A reader is in the way.")
+
+
+class BrokenSeamError(Exception):
+    """What a seam raises that a test has broken."""
+
+
+class Journal:
+    """Which calls crossed a seam, in order; a test can break a seam, or have something happen when it is crossed."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.templates: list[Template] = []
+        self.broken: set[str] = set()
+        self.when: dict[str, Callable[[], None]] = {}
+
+    def note(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.when:
+            self.when.pop(call)()
+        if call in self.broken:
+            raise BrokenSeamError(call)
+
+
+class Watched:
+    """Any fake, with each of its calls noted in a journal under `name.method`, and the templates that it made."""
+
+    def __init__(self, fake: object, name: str, journal: Journal) -> None:
+        self._fake, self._name, self._journal = fake, name, journal
+
+    def __getattr__(self, attribute: str) -> object:
+        found = getattr(self._fake, attribute)
+        if not callable(found):
+            return found
+
+        def call(*args: object, **options: object) -> object:
+            self._journal.note(f"{self._name}.{attribute}")
+            result = found(*args, **options)
+            if isinstance(result, Template):
+                self._journal.templates.append(result)
+            return result
+
+        return call
+
+
+@dataclass
+class FakeTables:
+    """What a `FakeUnitOfWork` reads, and writes on commit."""
+
+    enrollments: dict[str, EnrollmentRecord] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    nonces: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    events: list[AuditEvent] = field(default_factory=list)
+
+
+class FakeEnrollmentStore:
+    """An `EnrollmentStore` on a dict."""
+
+    def __init__(self, rows: dict[str, EnrollmentRecord]) -> None:
+        self._rows = rows
+
+    def add(self, record: EnrollmentRecord) -> None:
+        if record.id in self._rows:
+            raise Conflict("This enrollment exists already.")
+        self._put(record)
+
+    def get(self, enrollment_id: str, now: datetime) -> EnrollmentRecord | None:
+        record = self._rows.get(enrollment_id)
+        return record if record is not None and record.expires_at > now else None
+
+    def replace(self, record: EnrollmentRecord) -> None:
+        if record.id not in self._rows:
+            raise NotFound
+        self._put(record)
+
+    def delete(self, enrollment_id: str) -> bool:
+        return self._rows.pop(enrollment_id, None) is not None
+
+    def expired(self, now: datetime, limit: int) -> list[EnrollmentRecord]:
+        over = [record for record in self._rows.values() if record.expires_at <= now]
+        return sorted(over, key=lambda record: record.expires_at)[:limit]
+
+    def walk_through(self, now: datetime, window: timedelta) -> Iterator[EnrollmentRecord]:
+        for record in self._rows.values():
+            consented = Purpose.WALK_THROUGH in record.consent.purposes and record.sealed.for_gallery is not None
+            soon = record.departs_at is not None and now <= record.departs_at <= now + window
+            if consented and soon and record.expires_at > now:
+                yield record
+
+    def _put(self, record: EnrollmentRecord) -> None:
+        if record.expires_at > latest_expiry(record.enrolled_at, record.departs_at):
+            raise Conflict("A template may not be kept this long.", code="retention_exceeded")
+        self._rows[record.id] = record
+
+
+class FakeGateStore:
+    """A `GateStore` on a dict."""
+
+    def __init__(self, rows: dict[str, Gate]) -> None:
+        self._rows = rows
+
+    def add(self, gate: Gate) -> None:
+        if gate.id in self._rows:
+            raise Conflict("There is a gate of this name already.", code="gate_exists")
+        self._rows[gate.id] = gate
+
+    def get(self, gate_id: str) -> Gate | None:
+        return self._rows.get(gate_id)
+
+    def all(self) -> Sequence[Gate]:
+        return [self._rows[gate_id] for gate_id in sorted(self._rows)]
+
+
+class FakeNonceStore:
+    """A `NonceStore` on a dict."""
+
+    def __init__(self, rows: dict[tuple[str, str], datetime]) -> None:
+        self._rows = rows
+
+    def seen(self, gate_id: str, nonce: str) -> bool:
+        return (gate_id, nonce) in self._rows
+
+    def add(self, gate_id: str, nonce: str, at: datetime) -> None:
+        if self.seen(gate_id, nonce):
+            raise Conflict("This capture was sent before.", code="replayed")
+        self._rows[gate_id, nonce] = at
+
+    def forget_before(self, at: datetime) -> int:
+        old = [key for key, time in self._rows.items() if time < at]
+        for key in old:
+            del self._rows[key]
+        return len(old)
+
+
+class FakeAuditLog:
+    """An `AuditLog` on a list; as the real one it needs the epoch's key for every subject but an expired one's."""
+
+    def __init__(self, events: list[AuditEvent], keys: FakeKeyStore) -> None:
+        self._events, self._keys = events, keys
+
+    def append(self, event: AuditEvent) -> int:
+        if event.subject is not None and event.kind is not EventKind.EXPIRED:
+            assert event.epoch is not None
+            self._keys.audit_key(event.epoch, create=event.kind in (EventKind.ENROLLED, EventKind.MOVED_IN))
+        self._events.append(event)
+        return len(self._events) - 1
+
+
+class FakeUnitOfWork:
+    """A `UnitOfWork` on a copy of the tables, which takes their place on commit."""
+
+    def __init__(self, tables: FakeTables, keys: FakeKeyStore, journal: Journal) -> None:
+        self._tables, self._keys, self._journal = tables, keys, journal
+
+    def __enter__(self) -> Self:
+        self._journal.note("unit.begin")
+        self._copy = deepcopy(self._tables)
+        stores = {
+            "enrollments": FakeEnrollmentStore(self._copy.enrollments),
+            "gates": FakeGateStore(self._copy.gates),
+            "nonces": FakeNonceStore(self._copy.nonces),
+            "audit": FakeAuditLog(self._copy.events, self._keys),
+        }
+        for name, store in stores.items():
+            setattr(self, name, Watched(store, name, self._journal))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.calls.append("unit.end")
+
+    def commit(self) -> None:
+        self._journal.note("unit.commit")
+        vars(self._tables).update(vars(deepcopy(self._copy)))

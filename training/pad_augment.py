@@ -16,9 +16,15 @@ def serving_crop(wide: Pixels) -> Pixels:
     return np.ascontiguousarray(wide[..., margin : margin + SIZE, margin : margin + SIZE, :])
 
 
-def augmented(wide: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return one changed SIZE x SIZE x 3 crop of a wide crop."""
+def augmented(wide: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return one changed SIZE x SIZE x 3 crop of a wide crop; `other` is a wide crop of anybody, of either class.
+
+    Half the time the face stands before the other's background: people pose before what is at hand, and a plain
+    wall must not make a print.
+    """
     crop = _moved(wide, rng)
+    if rng.random() < 0.5:
+        crop = _before(crop, _moved(other, rng), rng)
     crop = _resolution(crop, rng)
     crop = _light(crop, rng)
     if rng.random() < 0.5:
@@ -30,6 +36,15 @@ def augmented(wide: Pixels, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.2:
         _erase(crop, rng)
     return crop
+
+
+def _before(crop: Pixels, background: Pixels, rng: np.random.Generator) -> Pixels:
+    """Keep a soft-edged ellipse with the face, from chin to forehead, and take the rest from another crop."""
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    axes = (int(SIZE * rng.uniform(0.29, 0.36)), int(SIZE * rng.uniform(0.40, 0.47)))
+    cv2.ellipse(mask, (SIZE // 2, SIZE // 2), axes, 0, 0, 360, 1.0, -1)
+    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(1.0, 5.0)), dtype=np.float32)
+    return np.asarray(background + mask[..., None] * (crop.astype(np.float32) - background), dtype=np.uint8)
 
 
 def _moved(wide: Pixels, rng: np.random.Generator) -> Pixels:
@@ -62,7 +77,7 @@ def _light(crop: Pixels, rng: np.random.Generator) -> Pixels:
     """Change exposure, contrast, white balance and saturation."""
     pixels = crop.astype(np.float32) / 255.0
     gray = pixels.mean(axis=2, keepdims=True)
-    pixels = gray + (pixels - gray) * rng.uniform(0.5, 1.4)
+    pixels = gray + (pixels - gray) * (rng.uniform(0.4, 1.4) if rng.random() < 0.85 else 0.0)
     middle = float(pixels.mean())
     pixels = middle + (pixels - middle) * rng.uniform(0.7, 1.3)
     pixels = pixels * rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3).astype(np.float32)

@@ -42,7 +42,7 @@ class TrainingConfig:
     warmup: int = 100
     weight_decay: float = 0.03
     smoothing: float = 0.05
-    averaging: float = 0.998
+    averaging: float = 0.997
     seed: int = 7
     report_every: int = 400
     workers: int = 1
@@ -79,8 +79,8 @@ class PadExamples(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return pixels, SIZE x SIZE x 3, and the label."""
         rng = np.random.default_rng([self._config.seed, self._first + index])
-        chosen = int(np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1]))
-        crop = augmented(self._crops.crops[chosen], rng)
+        chosen, other = np.searchsorted(self._cumulative, rng.random(2) * self._cumulative[-1]).tolist()
+        crop = augmented(self._crops.crops[chosen], self._crops.crops[other], rng)
         return torch.from_numpy(crop), torch.tensor(float(self._crops.bona_fide[chosen]))
 
 

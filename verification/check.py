@@ -19,7 +19,7 @@ from biometrics.comparison import cosine
 from biometrics.errors import Conflict, NotFound, SealBroken, UnusableFace
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer, UnitOfWork
 from biometrics.quality import QualityPolicy
-from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, Purpose, TravelToken, new_id
+from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, TravelToken, new_id
 from biometrics.types import Pixels, Template
 from liveness.pad import PadDetector
 from verification.decision import Decision, Reason, admit, deny, refer
@@ -64,6 +64,7 @@ class CheckService:
     match: MatchPolicy
     lockout: LockoutPolicy
     capture_window: timedelta
+    walk_through_window: timedelta
 
     def check(self, request: CheckRequest) -> CheckResult:
         """Decide, record, commit; an exception means that nothing was committed and the gate stays shut.
@@ -166,7 +167,9 @@ class CheckService:
             return deny(Reason.NOT_MATCHED), None
         # 7. the database disposes
         records = [
-            r for i in above if (r := unit.enrollments.get(i, now)) and Purpose.WALK_THROUGH in r.consent.purposes
+            record
+            for i in above
+            if (record := unit.enrollments.get(i, now)) and record.in_walk_through(now, self.walk_through_window)
         ]
         if not records:
             return deny(Reason.NOT_ENROLLED), None

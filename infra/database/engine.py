@@ -134,7 +134,8 @@ def _build_postgresql(url: URL, wait_ms: int) -> Engine:
 
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(READ_ONLY_OPTION, False):
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        # As SQLite's readers do, see one state of the database from the first statement to the last.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _drop_row_from_error(context: ExceptionContext) -> None:

@@ -18,13 +18,15 @@ from infra.database.engine import READ_ONLY_OPTION
 from infra.database.stores import SqlEnrollmentStore, SqlGateStore, SqlNonceStore
 from infra.keys.store import KeyStore
 
+_AWAY = (OperationalError, PoolTimeout)
+
 
 class SqlUnitOfWork:
     """A transaction as a context manager: leaving the block rolls back, only `commit()` persists.
 
     A writing one holds SQLite's write lock from its first moment (`BEGIN IMMEDIATE`); on PostgreSQL it locks the
     enrollments that it reads. So a gate check and an erasure of the same traveller never interleave. With `read_only`
-    it takes no lock and the database refuses writes.
+    it takes no lock, sees one state of the database throughout, and the database refuses writes.
     """
 
     enrollments: EnrollmentStore
@@ -55,7 +57,7 @@ class SqlUnitOfWork:
         session = Session(self._engine, expire_on_commit=False)
         try:
             session.connection()
-        except (OperationalError, PoolTimeout):
+        except _AWAY:
             session.close()
             raise NotReady("The database is busy or away.", code="database_unavailable") from None
         except BaseException:
@@ -72,9 +74,11 @@ class SqlUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Roll back whatever was not committed and give the connection back."""
+        """Roll back what was not committed; raise `NotReady` in place of a lost connection or a lock never given."""
         session, self._session = self.session, None
         session.close()
+        if isinstance(error, _AWAY):
+            raise NotReady("The database is busy or away.", code="database_unavailable") from None
 
     def commit(self) -> None:
         """Persist; what follows in the block is a new transaction."""

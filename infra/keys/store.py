@@ -27,7 +27,7 @@ class KeyStore(Protocol):
         ...
 
     def ended_epochs(self, now: datetime) -> list[int]:
-        """Return the epochs that are over and either still have keys or whose destruction is unconfirmed, oldest first."""
+        """Return the epochs that are over and have keys or an unconfirmed destruction, oldest first."""
         ...
 
     def destroy_epoch(self, epoch: int) -> None:

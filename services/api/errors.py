@@ -169,5 +169,5 @@ def fields_at_fault(found: object) -> str:
     for item in found[:5]:
         unknown = item["type"] == "extra_forbidden"
         place = [*item["loc"][:-1], "a field"] if unknown else item["loc"]
-        parts.append(f"{'.'.join(map(str, place))}: {item['type']}")
+        parts.append(f"{'.'.join(map(str, place or ['body']))}: {item['type']}")
     return "Wrong or missing: " + "; ".join(parts) + "."

@@ -20,7 +20,7 @@ def _read(
         return 0
     try:
         number = int(base64.urlsafe_b64decode(cursor.encode()).decode("ascii"))
-        if not 0 <= number < 2**62:
+        if not 0 <= number < 2**62 or cursor != next_cursor(number):  # one place has one cursor
             raise ValueError
     except (ValueError, binascii.Error):
         raise MalformedInput("This is not a cursor.", code="malformed_cursor") from None

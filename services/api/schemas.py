@@ -144,7 +144,7 @@ class Review(Request):
 
 
 class Deleted(BaseModel):
-    """An erasure with its signed receipt; `pages_scrubbed` false means that the next sweep finishes the file's pages."""
+    """An erasure with its signed receipt; where `pages_scrubbed` is false the next sweep finishes the pages."""
 
     receipt: dict[str, JsonValue]
     pages_scrubbed: bool

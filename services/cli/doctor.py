@@ -166,8 +166,13 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
             "data folder", Verdict.FINE, f"{folder} is not there yet: the first command that needs it makes it"
         )
         return
-    wrong = _exposed(folder)
-    yield Finding("data folder", Verdict.WRONG if wrong else Verdict.FINE, wrong or f"{folder}, private")
+    inside = [told for path in sorted(folder.glob("dwarpal.db*")) if (told := _exposed(path))]
+    if inside:
+        yield Finding("data folder", Verdict.WRONG, "; ".join(inside))
+    elif told := _exposed(folder):
+        yield Finding("data folder", Verdict.WARNING, told)
+    else:
+        yield Finding("data folder", Verdict.FINE, f"{folder}, private")
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:

@@ -29,7 +29,9 @@ def settings_for(context: typer.Context, data_dir: Path | None) -> Settings:
 
 
 def storage_for(context: typer.Context, data_dir: Path | None) -> Storage:
-    """Open database, keys and log, migrated to the present schema."""
+    """Open database, keys and log, migrated to the present schema; the command's end closes the database."""
     from services.bootstrap import build_storage
 
-    return build_storage(settings_for(context, data_dir))
+    storage = build_storage(settings_for(context, data_dir))
+    context.call_on_close(storage.engine.dispose)
+    return storage

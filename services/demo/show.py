@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 124
+NARROWEST, WIDEST = 90, 124
+"""Columns that the demonstration takes of a terminal; where there is none, the widest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ class Show:
     """Collects steps and prints them as they happen."""
 
     def __init__(self, *, to_stderr: bool = False) -> None:
-        self.console = Console(record=True, stderr=to_stderr, width=WIDTH, highlight=False)
+        terminal = Console(stderr=to_stderr)
+        width = min(max(terminal.width, NARROWEST), WIDEST) if terminal.is_terminal else WIDEST
+        self.console = Console(record=True, stderr=to_stderr, width=width, highlight=False)
         self.steps: list[Step] = []
         self._started = perf_counter()
 
@@ -60,7 +64,7 @@ class Show:
         """Print one step and say whether it came as expected."""
         step = Step(what, expected, got, milliseconds)
         self.steps.append(step)
-        line = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1), width=WIDTH)
+        line = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1), expand=True)
         line.add_column(width=2, justify="right")
         line.add_column(ratio=1)
         line.add_column(width=41)
@@ -80,5 +84,6 @@ class Show:
         self.console.print(Text(f"{len(self.steps)} steps, {verdict}, in {self.seconds:.1f} s", style=style))
 
     def save_svg(self, path: Path) -> None:
-        """Write what was shown as an SVG."""
-        path.write_text(self.console.export_svg(title="make demo", clear=False), encoding="utf-8")
+        """Write what was shown as an SVG that fetches nothing, no font either."""
+        drawn = self.console.export_svg(title="make demo", clear=False)
+        path.write_text(re.sub(r"@font-face\s*{.*?}", "", drawn, flags=re.DOTALL), encoding="utf-8")

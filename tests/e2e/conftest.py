@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
+from services.cli.main import app
 from tests.traveller import Site
 
 DWARPAL = (sys.executable, "-m", "services.cli.main")
@@ -34,12 +36,11 @@ def environment(data_dir: Path, **settings: object) -> dict[str, str]:
     return os.environ | {f"DWARPAL_{name.upper()}": str(value) for name, value in (own | settings).items()}
 
 
-def dwarpal(*arguments: str, env: dict[str, str], code: int = 0) -> str:
-    """Run a command in a process of its own, expect its exit code, and return what it printed."""
-    done = subprocess.run([*DWARPAL, *arguments], env=env, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
+def dwarpal(*arguments: str, env: dict[str, str]) -> str:
+    """Run a command in this process, beside the server's, and return what it printed."""
+    result = CliRunner().invoke(app, list(arguments), env=env)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 class Server:
@@ -58,6 +59,8 @@ class Server:
             self._process = subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
+        if not line:
+            self.signal(signal.SIGKILL)
         assert line.startswith("Dwarpal is ready at http://127.0.0.1:"), self.log.read_text()
         self.url = line.split()[-1]
 

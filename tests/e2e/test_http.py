@@ -7,7 +7,7 @@ import signal
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
 
@@ -94,6 +94,25 @@ def test_a_crash_during_enrollments_leaves_everything_consistent(
     assert report.problems == []
     assert len(tokens) <= report.enrolled <= len(tokens) + 3
     assert report.alive == report.enrolled
+
+
+def test_purge_from_the_command_line_beside_the_service(astronaut_jpeg: bytes, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    server = Server(tmp_path / "data", clock_file=clock, purge_interval_seconds=3600)
+    server.start()
+    try:
+        with server.site(server.make_keys()) as site:
+            token = site.enroll(astronaut_jpeg, departs_in=None).json()["travel_token"]
+            clock.write_text(str(26 * 3600))
+            site.now = lambda: datetime.now(UTC) + timedelta(hours=26)
+            assert site.decision(astronaut_jpeg, token) == ("deny", "not_enrolled")
+            purged = json.loads(dwarpal("purge", "--json", env=server.env))
+            assert (purged["templates"], purged["epochs"]) == (1, 1)
+            assert json.loads(dwarpal("purge", "--json", env=server.env))["templates"] == 0
+            assert site.decision(astronaut_jpeg, token) == ("deny", "not_enrolled")
+    finally:
+        server.signal(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -284,6 +284,7 @@ def test_reading_holds_nobody_up(unit_of_work: Open) -> None:
         with unit_of_work() as writing:
             writing.enrollments.delete(record.id)
             writing.commit()
+        assert reading.enrollments.get(record.id, NOON) == record, "a reader sees one state throughout"
 
 
 def test_an_unreachable_database_is_not_ready() -> None:
@@ -298,3 +299,16 @@ def test_a_write_lock_held_too_long_is_not_ready(tmp_path: Path) -> None:
     with engine.begin(), pytest.raises(NotReady), SqlUnitOfWork(engine, FakeKeyStore(), "s"):
         pass
     engine.dispose()
+
+
+def test_a_lock_never_given_is_not_ready(database_url: str, engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite gives its one lock at the beginning, which the test above covers")
+    impatient, record = build_engine(database_url, wait_seconds=0.05), some_enrollment()
+    with SqlUnitOfWork(engine, FakeKeyStore(), "s") as unit:
+        unit.enrollments.add(record)
+        unit.commit()
+        assert unit.enrollments.get(record.id, NOON)
+        with pytest.raises(NotReady), SqlUnitOfWork(impatient, FakeKeyStore(), "s") as other:
+            other.enrollments.get(record.id, NOON)
+    impatient.dispose()

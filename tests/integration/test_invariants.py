@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
 import re
+import resource
 import socket
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -336,3 +339,9 @@ def test_logs_hold_no_identifier_or_secret(
     assert "/v1/enrollments/{enrollment_id}" in logs
     for secret in (enrolled["enrollment_id"], token, "AI302", *site.keys.values()):
         assert secret not in logs
+
+
+def test_no_crash_writes_memory_to_disk(site: LocalSite) -> None:
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    if sys.platform == "linux":
+        assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE

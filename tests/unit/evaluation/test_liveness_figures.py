@@ -40,6 +40,7 @@ def test_figures_follow_the_definitions(assessed):
     assert report.n == 12
     assert report.fta == pytest.approx(2 / 12)
     assert report.n_scored == {"bona_fide": 4, "print": 4, "screen": 2}
+    assert report.non_response == {"bona_fide": 0.2, "print": 0.2, "screen": 0}
     assert (report.unreadable, report.without_face) == (("torn",), ("dark",))
     assert report.ci95.apcer["screen"] == pytest.approx((0, 0.841886), abs=1e-5)
 
