@@ -155,7 +155,8 @@ class EnrollmentRecord:
 
         Never where no departure is known, for the notice speaks of the hours before it.
         """
-        if self.sealed.for_gallery is None or self.departs_at is None or self.expires_at <= now:
+        consented = Purpose.WALK_THROUGH in self.consent.purposes and self.sealed.for_gallery is not None
+        if not consented or self.departs_at is None or self.expires_at <= now:
             return False
         return now <= self.departs_at <= now + window
 

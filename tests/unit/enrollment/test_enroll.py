@@ -210,6 +210,14 @@ def test_outside_the_window_it_waits(house: House, departs_at: datetime | None) 
     assert not house.gallery.rows
 
 
+@pytest.mark.parametrize("purposes", [[Purpose.ENTRY], list(EVERYTHING)])
+def test_a_gallery_holds_nobody_who_did_not_consent(house: House, purposes: list[Purpose]) -> None:
+    record = house.enroll(purposes=purposes).record
+    assert record.in_walk_through(NOON, WINDOW) == (Purpose.WALK_THROUGH in purposes)
+    other_consent = replace(record.consent, purposes=frozenset({Purpose.ENTRY}))
+    assert not replace(record, consent=other_consent).in_walk_through(NOON, WINDOW)
+
+
 moments = st.integers(-40 * 3600, 40 * 3600).map(lambda seconds: NOON + timedelta(seconds=seconds))
 
 

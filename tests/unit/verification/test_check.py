@@ -298,8 +298,11 @@ def test_what_the_gallery_remembers_does_not_count(house: House, enrolled: Enrol
     assert "sealer.open_for_gallery" in house.journal.calls
 
 
-def test_walk_through_after_departure_is_over_once_swept(house: House, enrolled: Enrolled) -> None:
-    house.clock.time = DEPARTURE + timedelta(seconds=1)
+def test_walk_through_ends_with_the_departure_also_before_a_sweep(house: House, enrolled: Enrolled) -> None:
+    house.clock.time = DEPARTURE
+    assert house.answer(1) == ("admit", "matched")
+    house.pass_time(seconds=1)
+    assert house.answer(1) == ("deny", "not_enrolled")
     house.retention.synchronize_gallery()
     assert house.answer(1) == ("deny", "not_matched")
     assert house.answer(1, enrolled.token) == ("admit", "matched")
