@@ -101,4 +101,4 @@ def build_pad(settings: Settings) -> PadNetwork:
     network = load_network(
         card.verified_bytes(folder), provider=settings.execution_provider, threads=settings.inference_threads
     )
-    return PadNetwork(network, card)
+    return PadNetwork(network, card, bpcer=settings.pad_bpcer)

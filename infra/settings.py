@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     embedder: str = Field("iresnet18w32-pilot", description="Name of the embedder's model card.")
     embedder_flip: bool = Field(True, description="Average the embedding with that of the mirrored face.")
     pad: str = Field("mobilenetv3-small-pad", description="Name of the PAD network's model card; empty for none.")
+    pad_bpcer: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of living people that PAD may refer to an officer: one of the card's operating points.",
+    )
     without_pad: str = Field("", description=f"To run gates without PAD, write exactly: {WITHOUT_PAD_WORDS}.")
     farthest_face_pixels: int = Field(
         60,

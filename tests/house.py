@@ -159,3 +159,18 @@ class House:
     def pass_time(self, **time: float) -> None:
         """Move the clock."""
         self.clock.time += timedelta(**time)
+
+
+class FakeStorage:
+    """What the service layer asks of a `Storage`, on a house's tables; there is no SQL session behind it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def unit_of_work(self) -> FakeUnitOfWork:
+        return self._house.unit()
+
+    reading = unit_of_work
+
+    def now(self) -> datetime:
+        return self._house.clock.now()

@@ -19,12 +19,14 @@ def serving_crop(wide: Pixels) -> Pixels:
 def augmented(wide: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
     """Return one changed SIZE x SIZE x 3 crop of a wide crop; `other` is a wide crop of anybody, of either class.
 
-    Half the time the face stands before the other's background: people pose before what is at hand, and a plain
-    wall must not make a print.
+    Half the time the face stands before the other's background, and often in its light: people pose before what is
+    at hand, and neither a plain wall nor a well-lit face must make a print.
     """
-    crop = _moved(wide, rng)
+    crop, background = _moved(wide, rng), _moved(other, rng)
+    if rng.random() < 0.4:
+        crop = _in_light_of(crop, background, rng)
     if rng.random() < 0.5:
-        crop = _before(crop, _moved(other, rng), rng)
+        crop = _before(crop, background, rng)
     crop = _resolution(crop, rng)
     crop = _light(crop, rng)
     if rng.random() < 0.5:
@@ -36,6 +38,16 @@ def augmented(wide: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.2:
         _erase(crop, rng)
     return crop
+
+
+def _in_light_of(crop: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Take over the mean and spread of each color from another crop (Reinhard et al., "Color Transfer", 2001)."""
+    inner = slice(SIZE // 4, 3 * SIZE // 4)
+    ours, theirs = (part[inner, inner].reshape(-1, 3).astype(np.float32) for part in (crop, other))
+    spread = np.clip(theirs.std(axis=0) / (ours.std(axis=0) + 1.0), 0.4, 2.5)
+    lit = (crop.astype(np.float32) - ours.mean(axis=0)) * spread + theirs.mean(axis=0)
+    mixed = crop + np.float32(rng.uniform(0.3, 1.0)) * (lit - crop)
+    return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
 
 
 def _before(crop: Pixels, background: Pixels, rng: np.random.Generator) -> Pixels:

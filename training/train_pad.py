@@ -46,7 +46,7 @@ class TrainingConfig:
     seed: int = 7
     report_every: int = 400
     workers: int = 1
-    threads: int = 1
+    threads: int = 2
 
 
 GROUP_SHARES = {

@@ -126,7 +126,9 @@ def _parse(
         if len(contents.get(name, [])) > most:
             raise TooLarge(f"At most {most} file(s) may be sent as `{name}`.", code="too_many_images")
     texts = form.getlist(part)
-    raw = contents.pop(part)[0] if part in contents else b"".join(t.encode(errors="replace") for t in texts if isinstance(t, str))
+    # a form may name its own character set, and some of them make text that has no UTF-8: hence `replace`
+    written = b"".join(text.encode(errors="replace") for text in texts if isinstance(text, str))
+    raw = contents.pop(part)[0] if part in contents else written
     if len(texts) != 1 or not raw or len(raw) > MAX_JSON_PART:
         raise MalformedInput(f"Send the JSON part `{part}` once.", code=f"{part}_missing")
     try:

@@ -25,10 +25,8 @@ from biometrics.records import (
 )
 from tests.factories import make_enrollment
 
-times = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-tokens = st.builds(
-    TravelToken, st.binary(min_size=16, max_size=16).map(bytes.hex), st.binary(min_size=32, max_size=32)
-)
+times = st.datetimes(datetime(1990, 1, 1), datetime(2190, 1, 1), timezones=st.just(UTC))
+tokens = st.builds(TravelToken, st.binary(min_size=16, max_size=16).map(bytes.hex), st.binary(min_size=32, max_size=32))
 SEALED = SealedTemplate(b"", b"")
 
 

@@ -196,6 +196,16 @@ def test_every_template_is_gone_and_logged_before_its_key_is(house: House, enrol
     assert calls.index("enrollments.delete") < calls.index("keys.destroy_epoch")
 
 
+def test_the_log_tells_of_a_destruction_only_once_it_has_happened(house: House, enrolled: Enrolled) -> None:
+    house.clock.time = epoch_end(enrolled.record.epoch)
+    house.retention.purge()
+    calls = house.journal.calls
+    at = calls.index("keys.destroy_epoch")
+    assert calls[at - 1 : at + 4] == [
+        *("audit.append", "keys.destroy_epoch", "unit.commit", "unit.end", "keys.confirm_destroyed"),
+    ]
+
+
 def test_a_backup_put_back_after_the_epoch_opens_nothing(house: House, enrolled: Enrolled) -> None:
     backup = dict(house.tables.enrollments)
     house.clock.time = epoch_end(enrolled.record.epoch)

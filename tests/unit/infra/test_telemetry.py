@@ -69,7 +69,19 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
 
 
 def test_the_list_has_no_word_for_a_person() -> None:
-    personal = {"subject", "name", "score", "token", "enrollment_id", "image", "path", "query", "body", "detail", "message"}
+    personal = {
+        "subject",
+        "name",
+        "score",
+        "token",
+        "enrollment_id",
+        "image",
+        "path",
+        "query",
+        "body",
+        "detail",
+        "message",
+    }
     assert not LOGGABLE & personal
 
 
@@ -93,11 +105,7 @@ def test_an_error_that_was_never_raised_has_no_place() -> None:
 
 def test_metrics_label_gates_and_codes_never_people() -> None:
     metrics = Metrics()
-    labels = {
-        label
-        for metric in vars(metrics).values()
-        for label in getattr(metric, "_labelnames", ())
-    }
+    labels = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
     assert labels == {"gate", "decision", "reason", "code", "outcome", "cause", "stage", "route", "method", "status"}
 
 

@@ -103,9 +103,7 @@ def test_every_answer_has_an_id_and_safe_headers(client: TestClient, path: str, 
 
 
 @pytest.mark.parametrize("kind", ["unexpected", "seal", "model"])
-def test_an_error_of_ours_gets_out_nowhere(
-    client: TestClient, capsys: pytest.CaptureFixture[str], kind: str
-) -> None:
+def test_an_error_of_ours_gets_out_nowhere(client: TestClient, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     answer = client.get(f"/fail/{kind}")
     assert answer.json()["code"] == "internal_error"
     captured = capsys.readouterr()

@@ -36,9 +36,7 @@ def test_a_record_with_nothing_against_it_may_be_compared(record: EnrollmentReco
 
 def test_objections_are_told_in_one_order(record: EnrollmentRecord) -> None:
     other_purpose = replace(record.consent, purposes=frozenset({Purpose.BOARDING}))
-    worst = replace(
-        record, duplicate_suspected=True, consent=other_purpose, locked_until=NOON + timedelta(seconds=1)
-    )
+    worst = replace(record, duplicate_suspected=True, consent=other_purpose, locked_until=NOON + timedelta(seconds=1))
     assert reason_of(worst, digest="0" * 64) == Reason.LOCKED_OUT
     no_longer_locked = replace(worst, locked_until=NOON)
     assert reason_of(no_longer_locked, digest="0" * 64) == Reason.PURPOSE_NOT_CONSENTED
