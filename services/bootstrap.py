@@ -158,6 +158,7 @@ def build_dwarpal(
             sealer,
             gallery,
             storage.unit_of_work,
+            storage.reading,
             storage.clock,
             quality,
             match,

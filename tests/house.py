@@ -74,6 +74,7 @@ class House:
         self.checks = CheckService(
             **seams,
             unit_of_work=self.unit,
+            reading=self.unit,
             clock=self.clock,
             quality=quality,
             match=MatchPolicy(make_card((1e-6, SAME), (1e-3, 0.4)), fmr=1e-6, fpir=1e-3),

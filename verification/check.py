@@ -59,6 +59,7 @@ class CheckService:
     sealer: TemplateSealer
     gallery: Gallery
     unit_of_work: Callable[[], UnitOfWork]
+    reading: Callable[[], UnitOfWork]
     clock: Clock
     quality: QualityPolicy
     match: MatchPolicy
@@ -85,7 +86,7 @@ class CheckService:
             return self._conclude(request, gate, probe, watch)
 
     def _gate_for(self, request: CheckRequest) -> Gate:
-        with self.unit_of_work() as unit:
+        with self.reading() as unit:
             gate = unit.gates.get(request.gate_id)
             if gate is None:
                 raise NotFound
