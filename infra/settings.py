@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     embedder_flip: bool = Field(True, description="Average the embedding with that of the mirrored face.")
     pad: str = Field("mobilenetv3-small-pad", description="Name of the PAD network's model card; empty for none.")
     pad_bpcer: float = Field(
-        0.05,
+        0.07,
         gt=0,
         lt=1,
         description="Share of living people that PAD may refer to an officer: one of the card's operating points.",

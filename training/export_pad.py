@@ -34,8 +34,8 @@ from training.pad_simulation import CONTEXT, SIZE
 NAME = "mobilenetv3-small-pad"
 WEIGHTS = Path("liveness/weights")
 RUN = Path("runs/pad")
-BPCERS = (0.01, 0.05, 0.10)
-REPORTED_BPCER = 0.05
+BPCERS = (0.01, 0.05, 0.07, 0.10)
+REPORTED_BPCER = 0.07
 OPSET = 17
 
 LIMITS = (

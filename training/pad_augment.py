@@ -19,22 +19,22 @@ def serving_crop(wide: Pixels) -> Pixels:
 def augmented(wide: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
     """Return one changed SIZE x SIZE x 3 crop of a wide crop; `other` is a wide crop of anybody, of either class.
 
-    Half the time the face stands before the other's background, and often in its light: people pose before what is
+    Often the face stands before the other's background, at times in its light: people pose before what is
     at hand, and neither a plain wall nor a well-lit face must make a print.
     """
     crop, background = _moved(wide, rng), _moved(other, rng)
-    if rng.random() < 0.4:
+    if rng.random() < 0.2:
         crop = _in_light_of(crop, background, rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         crop = _before(crop, background, rng)
     crop = _resolution(crop, rng)
     crop = _light(crop, rng)
-    if rng.random() < 0.5:
-        sigma = rng.uniform(0.0, 10.0)
+    if rng.random() < 0.3:
+        sigma = rng.uniform(0.0, 8.0)
         noisy = crop + sigma * rng.standard_normal(crop.shape, dtype=np.float32)
         crop = np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
-    if rng.random() < 0.6:
-        crop = jpeg_roundtrip(crop, int(rng.integers(40, 96)))
+    if rng.random() < 0.5:
+        crop = jpeg_roundtrip(crop, int(rng.integers(50, 96)))
     if rng.random() < 0.2:
         _erase(crop, rng)
     return crop
@@ -72,13 +72,13 @@ def _moved(wide: Pixels, rng: np.random.Generator) -> Pixels:
 def _resolution(crop: Pixels, rng: np.random.Generator) -> Pixels:
     """Lose detail as a small or soft picture does, or sharpen as a camera's processor does."""
     choice = rng.random()
-    if choice < 0.35:
-        small = int(rng.integers(48, SIZE))
+    if choice < 0.25:
+        small = int(rng.integers(64, SIZE))
         down = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
         crop = np.asarray(cv2.resize(down, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    elif choice < 0.5:
+    elif choice < 0.4:
         crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 1.5)), dtype=np.uint8)
-    elif choice < 0.75:
+    elif choice < 0.65:
         soft = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 1.5))
         amount = rng.uniform(0.2, 1.2)
         crop = np.asarray(cv2.addWeighted(crop, 1 + amount, soft, -amount, 0), dtype=np.uint8)

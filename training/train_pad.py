@@ -1,6 +1,6 @@
 """Trains the PAD network; reads top to bottom. See `training/README.md` for the commands, their time and seeds.
 
-    python -m training.train_pad --data FOLDER [--cache FILE.npz] [--run FOLDER] [--steps 1600] [--resume]
+    python -m training.train_pad --data FOLDER [--cache FILE.npz] [--run FOLDER] [--steps 5600] [--resume]
 
 Makes the crops if the cache does not exist, trains, and exports the network and its card. Writes
 `RUN/checkpoint.pt` (weights, averaged weights, optimizer, step, configuration) and `RUN/log.csv`.
@@ -36,7 +36,7 @@ class TrainingConfig:
     """Everything that a run depends on besides the data."""
 
     architecture: PadArchitecture = field(default_factory=PadArchitecture)
-    steps: int = 1600
+    steps: int = 5600
     batch: int = 64
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -176,7 +176,7 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             value.copy_(theirs[name])
 
 
-def _on_dev(network: nn.Module, dev: PadCrops) -> dict[str, float]:
+def _on_dev(network: PadMobileNet, dev: PadCrops) -> dict[str, float]:
     """Return, for each kind of dev data, the mean score: high for bona fide, low for attacks."""
     scores = scores_of(network, dev)
     kinds = np.array([f"{origin_of(d)}/{s}" for d, s in zip(dev.domain.tolist(), dev.species.tolist(), strict=True)])
