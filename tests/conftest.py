@@ -18,6 +18,7 @@ from PIL import Image
 
 from biometrics.records import Gate, Purpose
 from biometrics.types import Pixels
+from evaluation.camera import PRESETS, photograph_jpeg
 from infra.api_keys import Role
 from infra.settings import Settings
 from infra.telemetry import Metrics
@@ -67,7 +68,8 @@ def astronaut_jpeg(astronaut: Pixels) -> bytes:
 
 @pytest.fixture(scope="session")
 def hopper_jpeg(grace_hopper: Pixels) -> bytes:
-    return encode(grace_hopper)
+    """The scan of her portrait through a gate's camera: shown as it is, PAD takes it for the print that it is."""
+    return photograph_jpeg(grace_hopper, PRESETS["boarding"], np.random.default_rng(2026))
 
 
 @pytest.fixture(scope="session")
