@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format format-check lint types layers docs openapi train-pad evaluate evaluate-liveness lock clean
+.PHONY: help demo test check format format-check lint types layers docs openapi train-pad train-embedder evaluate evaluate-liveness compare-peers lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
+PEERS := $(VENV)/.installed-peers
 LOCKED := pyproject.toml constraints.txt
 SOURCES := biometrics liveness enrollment verification evaluation training infra services tests
 
@@ -49,6 +50,9 @@ openapi: $(DEV)  ## write docs/openapi.json anew
 train-pad: $(TRAIN)  ## train the PAD network (ARGS='--data FILE ...')
 	@$(BIN)/python -m training.train_pad $(ARGS)
 
+train-embedder: $(TRAIN)  ## train the embedder (ARGS='shipped --data FOLDER')
+	@$(BIN)/python -m training.train_embedder $(ARGS)
+
 evaluate: $(DEMO)  ## error rates of verification: PAIRS=pairs.csv IMAGES=folder
 	@test -n "$(PAIRS)" -a -n "$(IMAGES)" || { echo "Usage: make evaluate PAIRS=pairs.csv IMAGES=folder" >&2; exit 2; }
 	@$(BIN)/dwarpal evaluate verification "$(PAIRS)" --images "$(IMAGES)" --json $(ARGS)
@@ -57,12 +61,16 @@ evaluate-liveness: $(DEMO)  ## error rates of PAD: LABELS=labels.csv IMAGES=fold
 	@test -n "$(LABELS)" -a -n "$(IMAGES)" || { echo "Usage: make evaluate-liveness LABELS=labels.csv IMAGES=folder" >&2; exit 2; }
 	@$(BIN)/dwarpal evaluate liveness "$(LABELS)" --images "$(IMAGES)" --json $(ARGS)
 
+compare-peers: $(PEERS)  ## ours beside its teacher, dlib and facenet-pytorch: PAIRS=pairs.csv IMAGES=folder (ARGS='--teacher FILE')
+	@test -n "$(PAIRS)" -a -n "$(IMAGES)" || { echo "Usage: make compare-peers PAIRS=pairs.csv IMAGES=folder" >&2; exit 2; }
+	@$(BIN)/dwarpal evaluate peers "$(PAIRS)" --images "$(IMAGES)" $(ARGS)
+
 # The newest versions that pyproject.toml allows, written down without the local part (+cpu) of torch's version,
 # so that the same line fits a CPU wheel at hand and the wheel on PyPI. pip freeze sees one of the two ONNX
 # Runtime wheels; the other is pinned to the newest of the same release series.
 lock:  ## write constraints.txt anew from what pyproject.toml allows
 	@$(call find_python) && rm -rf build/lock && "$$python" -m venv build/lock
-	@build/lock/bin/pip install --quiet -e '.[dev,train]'
+	@build/lock/bin/pip install --quiet -e '.[dev,train,peers]'
 	@set -euo pipefail; pip=build/lock/bin/pip; \
 	frozen=$$($$pip freeze --exclude-editable --all | grep -v -E '^(pip|dwarpal)==' | sed -E 's/\+[a-z0-9.]+$$//'); \
 	here=$$(grep -E '^onnxruntime(-openvino)?==' <<< "$$frozen"); \
@@ -107,4 +115,8 @@ $(DEV): $(LOCKED) | $(BIN)/python
 
 $(TRAIN): $(LOCKED) | $(BIN)/python
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[train]'
+	@touch $@
+
+$(PEERS): $(LOCKED) | $(BIN)/python
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	@touch $@

@@ -6,6 +6,7 @@ Idea: timm's `pretrained_cfg`; contents after Mitchell et al., "Model Cards for 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,17 @@ class OperatingPoint(BaseModel):
     threshold: float
 
 
+class Provenance(BaseModel):
+    """Where a site's own network came from, and the licence that its operator confirmed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(description="file name or URL")
+    source_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file as it came, before conversion")
+    licence_text: str
+    accepted_at: datetime
+
+
 class ModelCard(BaseModel):
     """One network: file, digest, input, operating points, and what people must know about it."""
 
@@ -56,7 +68,9 @@ class ModelCard(BaseModel):
     training: dict[str, JsonValue]
     evaluation: dict[str, JsonValue] = Field(description="error rates with intervals, each with its command")
     operating_points: tuple[OperatingPoint, ...]
+    flip: bool = Field(True, description="embedder: the points were measured with the mirrored face averaged in")
     limits: tuple[str, ...]
+    provenance: Provenance | None = Field(None, description="only of a network that a site imported")
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:

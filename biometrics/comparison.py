@@ -1,16 +1,31 @@
-"""Compares templates, and picks the threshold that a model card's measurements support."""
+"""Compares templates, and picks the threshold that measurements support."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from biometrics.card import ModelCard
+from biometrics.card import OperatingPoint
 from biometrics.embedding import unit_rows
 from biometrics.errors import ModelUnusable
 from biometrics.types import Template
+
+
+class Measured(Protocol):
+    """A network of which somebody measured operating points: its model card, or a site's calibration record."""
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        ...
+
+    @property
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """Thresholds and the false-match rates that they were measured to give, in any order."""
+        ...
 
 
 def cosine(a: Template, b: Template) -> float:
@@ -29,20 +44,20 @@ def mean_template(templates: Sequence[Template]) -> Template:
     return Template(unit_rows(total)[0])
 
 
-def threshold_at(card: ModelCard, rate: float) -> float:
+def threshold_at(measured: Measured, rate: float) -> float:
     """Return the cosine at or above which a comparison is accepted, for a false-match rate (FMR).
 
-    Linear in the logarithm of the rate between the card's operating points; a rate above the largest measured
+    Linear in the logarithm of the rate between the measured operating points; a rate above the largest measured
     one gets the threshold of the largest. Raises `ModelUnusable` below the smallest: nobody measured what
     happens there.
     """
-    points = sorted(card.operating_points, key=lambda point: point.rate)
+    points = sorted(measured.operating_points, key=lambda point: point.rate)
     if not points:
-        raise ModelUnusable(f"The card of {card.name} has no operating points.")
+        raise ModelUnusable(f"No operating points of {measured.name} were measured.")
     smallest = points[0].rate
     if not rate >= smallest * (1 - 1e-9):
         raise ModelUnusable(
-            f"{card.name} was measured down to a false-match rate of {smallest:g}, and {rate:g} was asked for. "
+            f"{measured.name} was measured down to a false-match rate of {smallest:g}, and {rate:g} was asked for. "
             "Thresholds are never extrapolated: measure it on more comparisons, or ask for less."
         )
     rates = [math.log(point.rate) for point in points]

@@ -14,6 +14,8 @@
     ├── SealBroken                   ciphertext, key share or associated data do not belong together
     │   └── KeyDestroyed             the epoch key is gone: nothing opens this template ever again
     ├── ModelUnusable                a network's file, digest, shape or card is wrong
+    │   └── CalibrationUnusable      no calibration for the network, or a record that is not genuine or not for it
+    ├── SampleTooSmall               fewer comparisons than the error rate that is claimed needs
     └── LogInconsistent              the audit log contradicts itself
 
 `code` is stable and machine-readable, `detail` is for people. Neither ever carries input, an image, a score or a name.
@@ -117,6 +119,23 @@ class ModelUnusable(DwarpalError):
     """A network's file, digest, shape or card is wrong."""
 
     code = "model_unusable"
+
+
+class CalibrationUnusable(ModelUnusable):
+    """The network is not calibrated, or the record of its calibration is not genuine or made for something else."""
+
+    code = "not_calibrated"
+
+
+class SampleTooSmall(DwarpalError):
+    """Fewer comparisons than the claimed error rate needs; `smallest_rate` is what this sample could carry, if any."""
+
+    code = "sample_too_small"
+
+    def __init__(self, detail: str, *, needed: int, smallest_rate: float | None) -> None:
+        super().__init__(detail)
+        self.needed = needed
+        self.smallest_rate = smallest_rate
 
 
 class LogInconsistent(DwarpalError):

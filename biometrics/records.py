@@ -185,6 +185,7 @@ class EventKind(StrEnum):
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     PURGED = "purged"
+    CALIBRATED = "calibrated"
 
 
 @dataclass(frozen=True, slots=True)

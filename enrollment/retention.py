@@ -57,6 +57,8 @@ class RetentionService:
     unit_of_work: Callable[[], UnitOfWork]
     clock: Clock
     walk_through_window: timedelta
+    model_digest: str | None = None
+    """Of the network that serves; without one no template enters a gallery."""
 
     def withdraw(self, enrollment_id: str) -> Erased:
         """Erase one enrollment now; raise `NotFound` if there is none (also when it has expired)."""
@@ -175,10 +177,17 @@ class RetentionService:
             unit.commit()
 
     def synchronize_gallery(self) -> int:
-        """Make the galleries equal to the database: used at start, then after every purge; return how many are in."""
+        """Make the galleries equal to the database: used at start, then after every purge; return how many are in.
+
+        Templates of another network stay out: their cosines with the probes of this one mean nothing.
+        """
         with self.unit_of_work() as unit:
             present = self.gallery.ids()  # before the database is read: who enrolls in between stays
-            wanted = {r.id: r for r in unit.enrollments.walk_through(self.clock.now(), self.walk_through_window)}
+            wanted = {
+                r.id: r
+                for r in unit.enrollments.walk_through(self.clock.now(), self.walk_through_window)
+                if r.model_digest == self.model_digest
+            }
             for stale in present - wanted.keys():
                 self.gallery.remove(stale)
             for record in (wanted[i] for i in wanted.keys() - present):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from biometrics.errors import MalformedInput, TooLarge
+from evaluation.protocol import MAX_CSV_BYTES, IndexEntry, parse_index
 
 
 class ImageSource(Protocol):
@@ -32,6 +33,14 @@ def open_images(path: Path) -> Iterator[ImageSource]:
         raise MalformedInput("The images are neither a folder nor a zip file.") from None
     with archive:
         yield _Archive(archive)
+
+
+def index_in(source: ImageSource) -> list[IndexEntry]:
+    """Read the `index.csv` that lies beside a set's images; raise `MalformedInput` if it is missing or wrong."""
+    try:
+        return parse_index(source.read("index.csv", MAX_CSV_BYTES).decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise MalformedInput("The index.csv is not UTF-8 text.") from None
 
 
 class _Folder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -57,38 +57,72 @@ class Presentation:
     domain: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One image of a set; `subject` and `group` are "" where not given."""
+
+    path: str
+    subject: str = ""
+    group: str = ""
+
+
 def read_pairs(path: Path) -> list[Pair]:
     """Read a pairs file; raise `MalformedInput` with the line number."""
-    return parse_pairs(_text(path))
+    return parse_pairs(text_of(path))
 
 
 def read_labels(path: Path) -> list[Presentation]:
     """Read a labels file; raise `MalformedInput` with the line number."""
-    return parse_labels(_text(path))
+    return parse_labels(text_of(path))
+
+
+def read_index(path: Path, *, required: tuple[str, ...] = ()) -> list[IndexEntry]:
+    """Read an index file; raise `MalformedInput` with the line number."""
+    return parse_index(text_of(path), required=required)
+
+
+def read_people(path: Path) -> list[IndexEntry]:
+    """Read an index file, or take the images of a pairs file, each with its subject if that is known.
+
+    Raises `MalformedInput` with the line number.
+    """
+    text = text_of(path)
+    if "image_a" not in text.split("\n", 1)[0]:
+        entries = parse_index(text)
+        return [IndexEntry(e.path, e.subject or _subject_in_name(e.path), e.group) for e in entries]
+    pairs = parse_pairs(text)
+    subject_of = subjects(pairs)
+    names = dict.fromkeys(image for pair in pairs for image in (pair.image_a, pair.image_b))
+    return [IndexEntry(name, subject_of.get(name, "")) for name in names]
 
 
 def parse_pairs(text: str) -> list[Pair]:
     """Parse `image_a,image_b,same` with optional `fold,subject_a,subject_b`; `same` is 1, 0, true or false."""
     pairs = []
-    for line, cell in _rows(text, ("image_a", "image_b", "same"), ("fold", "subject_a", "subject_b")):
-        same = _TRUTH.get(cell["same"].lower())
-        if same is None:
-            raise MalformedInput(f"Line {line}: `same` must be 1, 0, true or false.")
-        first, second = cell["subject_a"], cell["subject_b"]
-        if bool(first) != bool(second):
-            raise MalformedInput(f"Line {line}: only one of the two subjects is named.")
-        if first and (first == second) != same:
-            raise MalformedInput(f"Line {line}: `same` contradicts the subjects.")
-        images = (_image(cell["image_a"], line), _image(cell["image_b"], line))
-        pairs.append(Pair(*images, same, cell["fold"], first, second))
+    for line, cell in rows_of(text, ("image_a", "image_b", "same"), ("fold", "subject_a", "subject_b")):
+        pairs.append(pair_of(cell, line))
     return pairs
+
+
+def pair_of(cell: dict[str, str], line: int) -> Pair:
+    """Return the pair that stands in a row; raise `MalformedInput` with the line number."""
+    same = _TRUTH.get(cell["same"].lower())
+    if same is None:
+        raise MalformedInput(f"Line {line}: `same` must be 1, 0, true or false.")
+    first, second = cell["subject_a"], cell["subject_b"]
+    if bool(first) != bool(second):
+        raise MalformedInput(f"Line {line}: only one of the two subjects is named.")
+    if first and (first == second) != same:
+        raise MalformedInput(f"Line {line}: `same` contradicts the subjects.")
+    images = (_image(cell["image_a"], line), _image(cell["image_b"], line))
+    return Pair(*images, same, cell["fold"], first, second)
 
 
 def parse_labels(text: str) -> list[Presentation]:
     """Parse `image,label` with optional `species,subject,domain`; `label` is `bona_fide` or `attack`."""
     presentations = []
     seen: set[str] = set()
-    for line, cell in _rows(text, ("image", "label"), ("species", "subject", "domain")):
+    for line, cell in rows_of(text, ("image", "label"), ("species", "subject", "domain")):
         image, label = _image(cell["image"], line), cell["label"]
         if label not in (BONA_FIDE, ATTACK):
             raise MalformedInput(f"Line {line}: `label` must be {BONA_FIDE} or {ATTACK}.")
@@ -102,7 +136,23 @@ def parse_labels(text: str) -> list[Presentation]:
     return presentations
 
 
-def subjects(pairs: list[Pair]) -> dict[str, str]:
+def parse_index(text: str, *, required: tuple[str, ...] = ()) -> list[IndexEntry]:
+    """Parse `path` with optional `subject,group`; no cell of a `required` column may be empty."""
+    entries = []
+    seen: set[str] = set()
+    optional = tuple(column for column in ("subject", "group") if column not in required)
+    for line, cell in rows_of(text, ("path", *required), optional):
+        path = _image(cell["path"], line)
+        if path in seen:
+            raise MalformedInput(f"Line {line}: this image is already listed above.")
+        if any(not cell[column] for column in required):
+            raise MalformedInput(f"Line {line}: one of {', '.join(required)} is empty.")
+        seen.add(path)
+        entries.append(IndexEntry(path, cell["subject"], cell["group"]))
+    return entries
+
+
+def subjects(pairs: Sequence[Pair]) -> dict[str, str]:
     """Return the subject of each image where it is known: as given, else from a name like `Some_Name_0001.jpg`.
 
     Raises `MalformedInput` if one image is given two subjects.
@@ -121,7 +171,8 @@ def _subject_in_name(image: str) -> str:
     return match[1] if match else ""
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Read a CSV file as text; raise `MalformedInput` if it is too large or not UTF-8."""
     try:
         if path.stat().st_size > MAX_CSV_BYTES:
             raise MalformedInput("The CSV file is too large.")
@@ -132,7 +183,7 @@ def _text(path: Path) -> str:
         raise MalformedInput("The CSV file is not UTF-8 text.") from None
 
 
-def _rows(text: str, required: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def rows_of(text: str, required: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, stripped cell by column) for each row that is not blank; absent columns are ""."""
     blank, empty = dict.fromkeys(optional, ""), True
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +76,38 @@ def score_table(pairs: Sequence[Pair], acquired: Acquired) -> VerificationScores
     return VerificationScores(scores[same], scores[~same])
 
 
+class Attempted(Protocol):
+    """How many distinct images were tried, and which of them gave no embedding."""
+
+    @property
+    def n_images(self) -> int:
+        """How many distinct images were tried."""
+        ...
+
+    @property
+    def n_failed(self) -> int:
+        """How many of them gave no embedding."""
+        ...
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Those that could not be read."""
+        ...
+
+    @property
+    def without_face(self) -> tuple[str, ...]:
+        """Those in which no face was accepted."""
+        ...
+
+
 def report_on(pairs: list[Pair], acquired: Acquired) -> VerificationReport:
     """Return the figures of all pairs, with intervals; raises `MalformedInput` on contradicting subjects."""
+    return report_on_scores(pairs, pair_scores(pairs, acquired), acquired)
+
+
+def report_on_scores(pairs: list[Pair], scores: Floats, tried: Attempted) -> VerificationReport:
+    """Return the figures of scored pairs, `REFUSED` where an image gave no embedding."""
     same = np.array([pair.same for pair in pairs], dtype=np.bool_)
-    scores = pair_scores(pairs, acquired)
     table = VerificationScores(scores[same], scores[~same])
     curve = table.curve()
     at = {str(far): curve.at_rate(far) for far in FARS}
@@ -90,20 +119,20 @@ def report_on(pairs: list[Pair], acquired: Acquired) -> VerificationReport:
         n_pairs=len(pairs),
         n_mated=int(same.sum()),
         n_non_mated=n_non_mated,
-        n_images=acquired.n_images,
-        fta=acquired.n_failed / acquired.n_images,
+        n_images=tried.n_images,
+        fta=tried.n_failed / tried.n_images,
         accuracy=None if correct is None else float(correct.mean()),
         tar_at_far={far: None if i is None else _number(1 - curve.false_rejects[i]) for far, i in at.items()},
         threshold={far: None if i is None else float(curve.thresholds[i]) for far, i in at.items()},
         eer=_number(eer),
-        ci95=_intervals(pairs, same, table, correct, acquired, known),
+        ci95=_intervals(pairs, same, table, correct, tried, known),
         support={
             far: support(float(far), n_non_mated, 0 if i is None else round(curve.false_accepts[i] * n_non_mated))
             for far, i in at.items()
         },
         resampled="subjects" if known else "images",
-        unreadable=acquired.unreadable,
-        without_face=acquired.without_face,
+        unreadable=tried.unreadable,
+        without_face=tried.without_face,
     )
 
 
@@ -112,7 +141,7 @@ def _intervals(
     same: NDArray[np.bool_],
     table: VerificationScores,
     correct: NDArray[np.bool_] | None,
-    acquired: Acquired,
+    tried: Attempted,
     known: dict[str, str],
 ) -> VerificationIntervals:
     """Bootstrap over subjects: a pair counts as often as both of its subjects were drawn (once for a mated pair).
@@ -141,7 +170,7 @@ def _intervals(
         accuracy,
         dict(zip(map(str, FARS), tars, strict=True)),
         eer,
-        clopper_pearson(acquired.n_failed, acquired.n_images),
+        clopper_pearson(tried.n_failed, tried.n_images),
     )
 
 

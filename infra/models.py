@@ -1,4 +1,8 @@
-"""Finds networks and their cards in the package, and builds what runs them."""
+"""Finds networks and their cards, in the package and in the site's own folder, and builds what runs them.
+
+A site's own networks lie in `DATA_DIR/models/NAME/`, each with its card; `dwarpal models import` and `pull` write them
+there. A name that stands in both places is refused: nobody may wonder which network answers to it.
+"""
 
 from __future__ import annotations
 
@@ -21,34 +25,72 @@ GPUS = frozenset({ExecutionProvider.CUDA, ExecutionProvider.TENSORRT})
 
 
 def weights_folder(task: str) -> Path:
-    """Return the folder with the networks and cards for a task."""
+    """Return the folder in the package with the networks and cards for a task."""
     return Path(str(files(WEIGHT_FOLDERS[task]))) / "weights"
 
 
-def find_card(task: str, name: str) -> tuple[ModelCard, Path]:
-    """Return a card and the folder of its network; raise `ModelUnusable` if there is no such card."""
-    if task not in WEIGHT_FOLDERS or Path(name).name != name or not name:
+def site_folder(settings: Settings) -> Path:
+    """Return the folder of the site's own networks, which need not exist."""
+    return settings.data_dir / "models"
+
+
+def find_card(task: str, name: str, site: Path | None = None, *, by_path: bool = False) -> tuple[ModelCard, Path]:
+    """Return a card and the folder of its network, from the package or the folder `site`.
+
+    With `by_path`, which is for evaluation on a command line and never for a service, `name` may also be the path of a
+    card. Raises `ModelUnusable` if there is no such card, if there are two, or if it describes something else.
+    """
+    if by_path and name.endswith(".json"):
+        return _card_at(Path(name), task), Path(name).parent
+    if task not in WEIGHT_FOLDERS or Path(name).name != name or name in ("", ".", ".."):
         raise ModelUnusable("There is no such network.")
-    folder = weights_folder(task)
-    card = ModelCard.load(folder / f"{name}.json")
-    if card.task != task or card.name != name:
+    places = [weights_folder(task)] if site is None else [weights_folder(task), site / name]
+    found = [place / f"{name}.json" for place in places if (place / f"{name}.json").is_file()]
+    if len(found) != 1:
+        raise ModelUnusable(
+            f"Two networks have the name {name}: remove or rename the site's own one."
+            if found
+            else f"There is no network {name} for this task; `dwarpal models list` names all."
+        )
+    card = _card_at(found[0], task)
+    if card.name != name:
         raise ModelUnusable(f"The model card {name}.json describes another network.")
-    return card, folder
+    return card, found[0].parent
 
 
-def list_cards() -> list[tuple[ModelCard, Path]]:
-    """Return every card in the package with its folder, by task and name."""
-    return [
+def _card_at(path: Path, task: str) -> ModelCard:
+    """Read a card that must be for `task` and name a file beside it."""
+    card = ModelCard.load(path)
+    if card.task != task or Path(card.file).name != card.file:
+        raise ModelUnusable(f"The model card {path.name} describes another network.")
+    return card
+
+
+def names_in_package() -> set[str]:
+    """Return the names of all networks in the package, whatever their task."""
+    return {path.stem for task in WEIGHT_FOLDERS for path in weights_folder(task).glob("*.json")}
+
+
+def names_in_site(site: Path) -> list[str]:
+    """Return the names of the site's own networks; what begins with a dot is unfinished work."""
+    return sorted(path.parent.name for path in site.glob("*/*.json") if path.stem == path.parent.name)
+
+
+def list_cards(site: Path | None = None) -> list[tuple[ModelCard, Path]]:
+    """Return every card with its folder, by task and name: the package's, then the site's."""
+    packaged = [
         find_card(task, path.stem)
         for task in sorted(WEIGHT_FOLDERS)
         for path in sorted(weights_folder(task).glob("*.json"))
     ]
+    own = [] if site is None else [find_card("embedder", name, site) for name in names_in_site(site)]
+    return packaged + own
 
 
-def verify_all() -> list[tuple[ModelCard, str]]:
+def verify_all(site: Path | None = None) -> list[tuple[ModelCard, str]]:
     """Check every network against its card: return each card with what is wrong, empty if nothing is."""
     findings = []
-    for card, folder in list_cards():
+    for card, folder in list_cards(site):
         try:
             card.verified_bytes(folder)
             findings.append((card, ""))
@@ -86,9 +128,12 @@ def _load_cascade_network(content: bytes, settings: Settings) -> OnnxNetwork:
     return load_network(content, provider=ExecutionProvider.CPU, threads=threads)
 
 
-def build_embedder(settings: Settings) -> ArcFaceEmbedder:
-    """Build the embedder that the settings name; raise `ModelUnusable` if it cannot be loaded."""
-    card, folder = find_card("embedder", settings.embedder)
+def build_embedder(settings: Settings, *, by_path: bool = False) -> ArcFaceEmbedder:
+    """Build the embedder that the settings name; raise `ModelUnusable` if it cannot be loaded.
+
+    With `by_path`, for evaluation only, the name may be the path of a card.
+    """
+    card, folder = find_card("embedder", settings.embedder, site_folder(settings), by_path=by_path)
     network = load_network(
         card.verified_bytes(folder), provider=settings.execution_provider, threads=settings.inference_threads
     )

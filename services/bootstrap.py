@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from biometrics.card import ModelCard
-from biometrics.comparison import threshold_at
 from biometrics.errors import ModelUnusable
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
 from biometrics.quality import QualityPolicy
@@ -24,18 +23,16 @@ from infra.gallery import RotatedGallery
 from infra.keys.file_store import FileKeyStore
 from infra.keys.sealing import EnvelopeSealer
 from infra.keys.store import KeyStore
-from infra.models import build_detector, build_embedder, build_pad, find_card
+from infra.models import build_detector, build_embedder, build_pad, find_card, site_folder
 from infra.settings import Settings
 from infra.telemetry import Metrics
 from liveness.pad import PadDetector
+from services.calibration import Calibration, calibration_in_force
 from verification.check import CheckService
 from verification.policy import LockoutPolicy, MatchPolicy
 
 PR_SET_DUMPABLE = 4
 """From <linux/prctl.h>."""
-
-DUPLICATE_FMR = 1e-3
-"""How often two strangers of one flight may be flagged as one face, for each comparison."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,7 @@ class Dwarpal:
     checks: CheckService
     retention: RetentionService
     metrics: Metrics
+    calibration: Calibration
 
     @property
     def settings(self) -> Settings:
@@ -107,7 +105,7 @@ def build_storage(settings: Settings) -> Storage:
 
 def build_networks(settings: Settings) -> Networks:
     """Load the networks side by side; raise `ModelUnusable` if one is missing or is not what its card says."""
-    card, _ = find_card("embedder", settings.embedder)
+    card, _ = find_card("embedder", settings.embedder, site_folder(settings))
     with ThreadPoolExecutor(3) as pool:
         detecting = pool.submit(build_detector, settings)
         embedding = pool.submit(build_embedder, settings)
@@ -123,17 +121,21 @@ def build_networks(settings: Settings) -> Networks:
 def build_dwarpal(
     settings: Settings, metrics: Metrics, *, storage: Storage | None = None, networks: Networks | None = None
 ) -> Dwarpal:
-    """Wire the whole system and rebuild the galleries from ciphertext; tests pass parts of their own."""
+    """Wire the whole system and rebuild the galleries from ciphertext; tests pass parts of their own.
+
+    Raises `ModelUnusable` where a gate would not be safe: no PAD, no valid calibration, a rate that nobody measured.
+    """
     forbid_core_dumps()
     storage = storage or build_storage(settings)
     networks = networks or build_networks(settings)
     gallery = RotatedGallery()
     sealer = EnvelopeSealer(storage.keys, settings.site)
     quality = QualityPolicy(min_face_pixels=settings.farthest_face_pixels)
-    match = MatchPolicy(networks.embedder_card, settings.fmr, settings.walk_through_fpir, settings.cosine_threshold)
-    window = timedelta(hours=settings.walk_through_window_hours)
     if networks.pad is None and not settings.without_pad:
         raise ModelUnusable("A gate without PAD would open for a photograph.", code="no_pad")
+    calibration = calibration_in_force(storage, networks.embedder_card)
+    match = MatchPolicy(calibration.measured, calibration.fmr, calibration.fpir, settings.cosine_threshold)
+    window = timedelta(hours=settings.walk_through_window_hours)
     dwarpal = Dwarpal(
         storage,
         networks,
@@ -148,7 +150,7 @@ def build_dwarpal(
             storage.clock,
             quality,
             same_person=match.claimed(),
-            duplicate=threshold_at(networks.embedder_card, DUPLICATE_FMR),
+            duplicate=match.duplicate(),
             walk_through_window=window,
         ),
         CheckService(
@@ -166,15 +168,16 @@ def build_dwarpal(
             timedelta(seconds=settings.check_window_seconds),
             window,
         ),
-        build_retention(storage, gallery),
+        build_retention(storage, gallery, networks.embedder.model_digest),
         metrics,
+        calibration,
     )
     dwarpal.retention.synchronize_gallery()
     return dwarpal
 
 
-def build_retention(storage: Storage, gallery: Gallery) -> RetentionService:
-    """Wire what forgets; it needs no network."""
+def build_retention(storage: Storage, gallery: Gallery, model_digest: str | None = None) -> RetentionService:
+    """Wire what forgets; it needs no network, but only templates of the network that runs enter a gallery."""
     return RetentionService(
         EnvelopeSealer(storage.keys, storage.settings.site),
         gallery,
@@ -183,6 +186,7 @@ def build_retention(storage: Storage, gallery: Gallery) -> RetentionService:
         storage.unit_of_work,
         storage.clock,
         timedelta(hours=storage.settings.walk_through_window_hours),
+        model_digest,
     )
 
 

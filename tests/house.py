@@ -90,6 +90,7 @@ class House:
             unit_of_work=self.unit,
             clock=self.clock,
             walk_through_window=WINDOW,
+            model_digest=self.embedder.model_digest,
         )
 
     def unit(self) -> FakeUnitOfWork:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from biometrics.card import ModelCard
-from biometrics.comparison import identification_rate, threshold_at
+from biometrics.comparison import Measured, identification_rate, threshold_at
 from biometrics.errors import ModelUnusable
 from biometrics.records import EnrollmentRecord, Gate
 from verification.decision import Decision, Reason, deny, refer
@@ -14,31 +13,46 @@ from verification.decision import Decision, Reason, deny, refer
 POLICY_VERSION = "gate/1"
 
 
+DUPLICATE_FMR = 1e-3
+"""How often two strangers of one flight may be flagged as one face, for each comparison."""
+
+
 @dataclass(frozen=True, slots=True)
 class MatchPolicy:
-    """Cosine thresholds: the model card's at a declared error rate, unless a site overrides them.
+    """Cosine thresholds at declared error rates, from the site's calibration or the network's card, unless overridden.
 
     `fmr` is the false-match rate of one claimed comparison, `fpir` the chance that a walk-through search of the whole
     gallery names anybody for a face that is not in it.
     """
 
-    card: ModelCard
+    measured: Measured
     fmr: float
     fpir: float
     override: float | None = None
 
     def claimed(self) -> float:
         """Return the threshold of a 1:1 comparison."""
-        return self.override if self.override is not None else threshold_at(self.card, self.fmr)
+        return self.override if self.override is not None else threshold_at(self.measured, self.fmr)
 
     def walk_through(self, gallery_size: int) -> float | None:
-        """Return the threshold of a 1:N search, or None where the card was not measured so far out."""
+        """Return the threshold of a 1:N search, or None where nobody measured so far out."""
         if self.override is not None:
             return self.override
         try:
-            return threshold_at(self.card, identification_rate(self.fpir, max(gallery_size, 1)))
+            return threshold_at(self.measured, identification_rate(self.fpir, max(gallery_size, 1)))
         except ModelUnusable:
             return None
+
+    def duplicate(self) -> float:
+        """Return the cosine from which a new face is taken for one already enrolled.
+
+        It is the threshold of `DUPLICATE_FMR`, or of the smallest rate measured where that is larger: an officer then
+        sees more suspects, and nothing is extrapolated. The override counts only where nothing was measured.
+        """
+        points = self.measured.operating_points
+        if not points and self.override is not None:
+            return self.override
+        return threshold_at(self.measured, max(DUPLICATE_FMR, min((point.rate for point in points), default=0.0)))
 
 
 @dataclass(frozen=True, slots=True)

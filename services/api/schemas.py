@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Typ
 from biometrics.records import Purpose
 from infra.api_keys import Role
 from services.api.errors import RejectedImage
+from services.calibration import Source
 from services.jobs import JobStatus
 from verification.decision import Outcome, Reason
 
@@ -258,6 +259,20 @@ class ConsistencyProof(Proof):
     old_size: int
 
 
+class CalibrationStatus(BaseModel):
+    """Which calibration the thresholds come from, without any threshold."""
+
+    source: Source = Field(description="the network's card, the site's own pairs, or an explicit cosine")
+    model: str = Field(description="SHA-256 of the network that it is for")
+    fmr: float | None = Field(description="declared false-match rate of a claimed (1:1) check")
+    fpir: float | None = Field(description="declared false-positive identification rate of a walk-through (1:N) search")
+    gallery_size: int | None = Field(description="largest gallery for which that was declared")
+    support: str | None = Field(description="`supported`, `fewer_than_30_errors`, or `card`")
+    created_at: datetime | None
+    execution_provider: str | None = Field(description="what ran the embedder when it was measured at this site")
+    record: str | None = Field(description="SHA-256 of the signed record, as in the audit log")
+
+
 class Readiness(BaseModel):
     """Whether gates may be served, and with what."""
 
@@ -267,5 +282,6 @@ class Readiness(BaseModel):
     models: dict[str, str] = Field(description="SHA-256 of each network")
     providers: dict[str, str] = Field(description="execution provider of each network")
     thresholds: dict[str, str] = Field(description="declared error rate and where its threshold comes from")
+    calibration: CalibrationStatus
     gallery: int
     sweeper: bool

@@ -7,6 +7,7 @@ import resource
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,6 +24,7 @@ from services.cli.output import print_json, print_table, waiting
 
 if TYPE_CHECKING:
     from infra.settings import Settings
+    from services.bootstrap import Storage
 
 RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
 
@@ -48,7 +50,7 @@ Check = Callable[["Settings"], Iterator[Finding]]
 
 
 def doctor(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Look at Python, packages, processor, clock, memory, data folder, keys, database and networks; changes nothing."""
+    """Look at Python, processor, clock, memory, data folder, keys, database, networks, calibration; changes nothing."""
     settings = settings_for(context, data_dir)
     with waiting("Examining"):
         findings = [finding for check in CHECKS for finding in _guarded(check, settings)]
@@ -217,18 +219,64 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _networks(settings: Settings) -> Iterator[Finding]:
-    from infra.models import find_card, verify_all
+    from infra.models import find_card, site_folder, verify_all
     from infra.mtcnn_cache import cache_key, read_verified, weight_files
 
-    for card, problem in verify_all():
+    for card, problem in verify_all(site_folder(settings)):
         verdict = Verdict.WRONG if problem else Verdict.FINE
         yield Finding(f"network {card.name}", verdict, problem or f"sha256 {card.sha256[:16]}, as its card says")
-    find_card("embedder", settings.embedder)
+    find_card("embedder", settings.embedder, site_folder(settings))
     if settings.pad:
         find_card("pad", settings.pad)
     converted = read_verified(settings.cache_dir / "mtcnn" / cache_key(weight_files())) is not None
     told = "converted and verified" if converted else "weights present; the first start converts them"
     yield Finding("network mtcnn", Verdict.FINE, told)
+
+
+def _calibration(settings: Settings) -> Iterator[Finding]:
+    from infra.models import find_card, site_folder
+    from services.calibration import Source, by_card, calibration_in_force
+
+    card, _ = find_card("embedder", settings.embedder, site_folder(settings))
+    with _present_storage(settings) as storage:
+        if storage is not None:
+            calibration = calibration_in_force(storage, card)
+        elif any((settings.data_dir / "calibration").glob("*.json")):
+            yield Finding("calibration", Verdict.WARNING, "a record that cannot be verified without keys and database")
+            return
+        elif settings.cosine_threshold is None:
+            calibration = by_card(card, settings)
+    if settings.cosine_threshold is not None:
+        yield Finding("calibration", Verdict.WARNING, "DWARPAL_COSINE_THRESHOLD stands above whatever was measured")
+        return
+    few = calibration.support == "fewer_than_30_errors"
+    source = f"card {card.name}" if calibration.source is Source.CARD else "the site's own pairs"
+    record = "" if calibration.sha256 is None else f"; record {calibration.sha256[:16]}"
+    detail = f"FMR {calibration.fmr:g} by {source}{record}{'; fewer than 30 errors' if few else ''}"
+    yield Finding("calibration", Verdict.WARNING if few else Verdict.FINE, detail)
+
+
+@contextmanager
+def _present_storage(settings: Settings) -> Iterator[Storage | None]:
+    """Open keys and database as they are; None where that would make or change something."""
+    from infra.clock import build_clock
+    from infra.database.engine import build_engine, schema_revisions
+    from infra.keys.file_store import FileKeyStore
+    from services.bootstrap import Storage
+
+    file = settings.data_dir / "keys" / "keys.dwarpal"
+    no_database = not settings.database_url and not (settings.data_dir / "dwarpal.db").exists()
+    if no_database or not file.exists() or _exposed(file.parent):
+        yield None
+        return
+    engine = build_engine(settings.effective_database_url)
+    try:
+        present, newest = schema_revisions(engine)
+        passphrase = settings.key_passphrase.get_secret_value() if settings.key_passphrase else None
+        storage = Storage(settings, build_clock(settings), engine, FileKeyStore(file, passphrase=passphrase))
+        yield storage if present == newest else None
+    finally:
+        engine.dispose()
 
 
 CHECKS: tuple[Check, ...] = (
@@ -243,4 +291,5 @@ CHECKS: tuple[Check, ...] = (
     _keys,
     _database,
     _networks,
+    _calibration,
 )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evaluation.protocol import FacePolicy, read_labels, read_pairs, subjects
+from services.cli.evaluate_groups import groups
+from services.cli.evaluate_identification import identification
+from services.cli.evaluate_report import report
+from services.cli.evaluate_robustness import robustness
+from services.cli.measuring import Embedder, Face, Images, embed_images, image_loader, settings_to_measure
 from services.cli.options import AsJson
 from services.cli.output import print_json, progress_bar
-
-if TYPE_CHECKING:
-    from evaluation.acquisition import LoadImage
-    from evaluation.images import ImageSource
-    from infra.settings import Settings
+from services.cli.peers import peers
 
 app = typer.Typer(no_args_is_help=True, help="Measure error rates on labelled photographs.")
+app.command()(groups)
+app.command()(robustness)
+app.command()(identification)
+app.command()(peers)
+app.command()(report)
 
-Images = Annotated[Path, typer.Option("--images", help="Folder or zip file in which the CSV's image paths lie.")]
 PAIR_COLUMNS = "image_a,image_b,same and optionally fold,subject_a,subject_b"
 LABEL_COLUMNS = "image,label and optionally species,subject,domain"
 
@@ -27,41 +32,47 @@ LABEL_COLUMNS = "image,label and optionally species,subject,domain"
 def verification(
     pairs_csv: Annotated[Path, typer.Argument(metavar="PAIRS.csv", help=f"Columns {PAIR_COLUMNS}.")],
     images: Images,
-    face: Annotated[FacePolicy, typer.Option(help="Which face of a photograph is the subject's.")] = FacePolicy.CENTER,
+    face: Face = FacePolicy.CENTER,
     cross: Annotated[bool, typer.Option("--cross", help="Also compare every photograph with every other one.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Also draw the DET curve to this .svg, .png or .pdf file.")] = None,
+    roc: Annotated[Path | None, typer.Option(help="Also draw the ROC curve to this .svg, .png or .pdf file.")] = None,
+    score_file: Annotated[Path | None, typer.Option(help="Also write each pair's score to this CSV file.")] = None,
+    embedder: Embedder = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy, TAR at FAR, EER and failures to acquire, from pairs of photographs."""
-    from services.cli.det_plot import check_plot_path, draw_det
+    from services.cli.drawing import check_plot_path
+    from services.cli.plots import draw_det, draw_roc
 
-    if plot is not None:
-        check_plot_path(plot)
+    for path in filter(None, (plot, roc)):
+        check_plot_path(path)
     pairs = read_pairs(pairs_csv)
     subject_of = subjects(pairs)
 
-    from evaluation.acquisition import acquire_all
     from evaluation.cross import cross_report
-    from evaluation.images import open_images
     from evaluation.report import as_json as plain
+    from evaluation.scores import score_pairs, write_score_file
     from evaluation.verification import report_on, score_table
-    from infra.models import build_detector, build_embedder
-    from infra.settings import Settings
+    from infra.models import build_embedder
     from services.cli import figures
 
-    settings = Settings()
-    with open_images(images) as source, progress_bar("photographs") as progress:
-        acquired = acquire_all(
-            (name for pair in pairs for name in (pair.image_a, pair.image_b)),
-            _loader(source, settings),
-            detector=build_detector(settings),
-            embedder=build_embedder(settings),
-            face=face,
-            progress=progress,
-        )
+    settings = settings_to_measure(embedder)
+    acquired = embed_images(
+        (name for pair in pairs for name in (pair.image_a, pair.image_b)),
+        images,
+        settings,
+        build_embedder(settings, by_path=True),
+        aligned=False,
+        face=face,
+        what="photographs",
+    )
     report = report_on(pairs, acquired)
     if plot is not None:
-        draw_det(score_table(pairs, acquired).curve(), max(1, report.n_non_mated), plot)
+        draw_det(score_table(pairs, acquired).curve(), report.n_non_mated, plot)
+    if roc is not None:
+        draw_roc(score_table(pairs, acquired).curve(), report.n_non_mated, roc)
+    if score_file is not None:
+        write_score_file(score_file, score_pairs(pairs, acquired))
     everything = cross_report(acquired, subject_of) if cross else None
     if as_json:
         print_json(plain(report) | ({} if everything is None else {"cross": plain(everything)}))
@@ -69,6 +80,37 @@ def verification(
     figures.show_verification(report)
     if everything is not None:
         figures.show_cross(everything)
+
+
+@app.command()
+def scores(
+    score_csv: Annotated[Path, typer.Argument(metavar="SCORES.csv", help="Written by `verification --score-file`.")],
+    plot: Annotated[Path | None, typer.Option(help="Also draw the DET curve to this .svg, .png or .pdf file.")] = None,
+    roc: Annotated[Path | None, typer.Option(help="Also draw the ROC curve to this .svg, .png or .pdf file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The figures of `verification` again, from a score file: no image is touched."""
+    from services.cli.drawing import check_plot_path
+    from services.cli.plots import draw_det, draw_roc
+
+    for path in filter(None, (plot, roc)):
+        check_plot_path(path)
+
+    from evaluation.report import as_json as plain
+    from evaluation.scores import read_score_file
+    from evaluation.verification import report_on_scores
+    from services.cli import figures
+
+    scored = read_score_file(score_csv)
+    report = report_on_scores(scored.pairs, scored.scores, scored)
+    if plot is not None:
+        draw_det(scored.table().curve(), report.n_non_mated, plot)
+    if roc is not None:
+        draw_roc(scored.table().curve(), report.n_non_mated, roc)
+    if as_json:
+        print_json(plain(report))
+    else:
+        figures.show_verification(report)
 
 
 @app.command()
@@ -92,7 +134,7 @@ def liveness(
     with open_images(images) as source, progress_bar("presentations") as progress:
         assessed = assess_all(
             presentations,
-            _loader(source, settings),
+            image_loader(source, settings),
             detector=build_detector(settings),
             pad=build_pad(settings),
             progress=progress,
@@ -130,11 +172,3 @@ def detector(
         print_json(plain(comparison))
     else:
         figures.show_detector(comparison)
-
-
-def _loader(source: ImageSource, settings: Settings) -> LoadImage:
-    """Return what reads an image under the same limits as the service."""
-    from biometrics.decoding import decode_image
-
-    max_bytes, max_pixels = settings.max_image_bytes, settings.max_image_pixels
-    return lambda name: decode_image(source.read(name, max_bytes), max_bytes=max_bytes, max_pixels=max_pixels)

@@ -9,6 +9,7 @@ import typer
 
 from services.cli import audit, evaluate, gates, keys, models
 from services.cli.bench import bench
+from services.cli.calibrate import calibrate
 from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.openapi import openapi
@@ -54,6 +55,7 @@ PROOF = "See for yourself"
 app.command(rich_help_panel=SITE)(serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=SITE)
 app.add_typer(gates.app, name="gates", rich_help_panel=SITE)
+app.command(rich_help_panel=SITE)(calibrate)
 app.command(rich_help_panel=SITE)(purge)
 app.command(rich_help_panel=SITE)(doctor)
 app.command(rich_help_panel=GATE)(enroll)

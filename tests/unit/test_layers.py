@@ -37,11 +37,15 @@ VENDOR_ROOMS: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("infra",),
     "faiss": ("infra",),
     "onnxruntime": ("infra",),
-    "torch": ("training", "infra/mtcnn_export.py"),
+    "torch": ("training", "infra/mtcnn_export.py", "infra/model_import.py", "biometrics/iresnet.py"),
     "torchvision": ("training",),
     "facenet_pytorch": ("training",),
+    "dlib": ("training",),
 }
 """Where a vendor's module may be imported: folders, or one file."""
+
+TORCH_MODULES = frozenset({"infra/mtcnn_export.py", "biometrics/iresnet.py"})
+"""Files outside training that import torch at once; `infra/model_import.py` does so only when it meets a state dict."""
 
 IN_ONE_FILE = ("faiss", "onnxruntime")
 
@@ -232,12 +236,12 @@ def _mentions_name(node: ast.AST, wanted: str) -> bool:
 
 
 def importable_modules(root: Path) -> list[str]:
-    """Return every module but the training room, the conversion of weights, and those run by others."""
+    """Return every module but the training room, those that are torch's own, and those run by others."""
     names = []
     for file in source_files(root):
         name = module_name(file)
         numbered = not all(part.isidentifier() for part in name.split("."))
-        if file.parts[0] == "training" or file == PurePosixPath("infra/mtcnn_export.py"):
+        if file.parts[0] == "training" or str(file) in TORCH_MODULES:
             continue
         if not numbered and name not in RUN_BY_OTHERS and file.name != "__main__.py":
             names.append(name)
@@ -277,7 +281,7 @@ def test_serving_never_imports_torch() -> None:
     program = (
         "import importlib, sys\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
-        "heavy = {'torch', 'torchvision', 'facenet_pytorch', 'training'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'facenet_pytorch', 'dlib', 'training'} & set(sys.modules)\n"
         "sys.exit(f'imported: {sorted(heavy)}' if heavy else 0)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DWARPAL_")}

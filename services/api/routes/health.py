@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.api.auth import System
-from services.api.schemas import Readiness
+from services.api.schemas import CalibrationStatus, Readiness
+from services.calibration import Calibration, Source
 from services.sweeper import Sweeper
 
 router = APIRouter(tags=["infrastructure"])
@@ -30,7 +31,6 @@ def readyz(request: Request, response: Response, system: System) -> Readiness:
     ready = sweeper.alive()
     if not ready:
         response.status_code = 503
-    source = "override" if settings.cosine_threshold is not None else f"card {networks.embedder_card.name}"
     return Readiness(
         ready=ready,
         version=version("dwarpal"),
@@ -40,12 +40,35 @@ def readyz(request: Request, response: Response, system: System) -> Readiness:
             **({"pad": networks.pad.model_digest} if networks.pad else {}),
         },
         providers=networks.providers,
-        thresholds={
-            "claimed": f"FMR {settings.fmr:g} ({source})",
-            "walk_through": f"FPIR {settings.walk_through_fpir:g} ({source})",
-        },
+        thresholds=_thresholds(system.calibration),
+        calibration=_status(system.calibration),
         gallery=system.gallery.size(),
         sweeper=ready,
+    )
+
+
+def _thresholds(calibration: Calibration) -> dict[str, str]:
+    if calibration.source is Source.OVERRIDE:
+        return dict.fromkeys(("claimed", "walk_through"), "explicit cosine (override)")
+    source = f"card {calibration.measured.name}" if calibration.source is Source.CARD else calibration.source.value
+    return {
+        "claimed": f"FMR {calibration.fmr:g} ({source})",
+        "walk_through": f"FPIR {calibration.fpir:g} ({source})",
+    }
+
+
+def _status(calibration: Calibration) -> CalibrationStatus:
+    explicit = calibration.source is Source.OVERRIDE
+    return CalibrationStatus(
+        source=calibration.source,
+        model=calibration.model_digest,
+        fmr=None if explicit else calibration.fmr,
+        fpir=None if explicit else calibration.fpir,
+        gallery_size=calibration.gallery_size,
+        support=calibration.support,
+        created_at=calibration.created_at,
+        execution_provider=calibration.execution_provider,
+        record=calibration.sha256,
     )
 
 

@@ -20,7 +20,7 @@ def template(seed: int) -> Template:
 
 
 def card_with(*points: tuple[float, float]) -> ModelCard:
-    card, _ = find_card("embedder", "iresnet18w32-pilot")
+    card, _ = find_card("embedder", "mobilefacenet512")
     operating_points = tuple(OperatingPoint(rate=rate, threshold=threshold) for rate, threshold in points)
     return card.model_copy(update={"operating_points": operating_points})
 

@@ -26,7 +26,7 @@ def first_pixels(batch: FloatArray) -> list[FloatArray]:
 
 
 def fake_embedder(network: FakeNetwork, *, flip: bool) -> ArcFaceEmbedder:
-    card, _ = find_card("embedder", "iresnet18w32-pilot")
+    card, _ = find_card("embedder", "mobilefacenet512")
     return ArcFaceEmbedder(network, card, flip=flip)
 
 
@@ -59,7 +59,8 @@ def test_input_is_scaled_as_the_card_says_and_mirrored_after_the_plain_faces() -
     network = FakeNetwork(first_pixels)
     face = np.zeros((112, 112, 3), np.uint8)
     face[..., 0] = np.arange(112) * 2
-    row = np.tile((np.arange(112) * 2 - 127.5) / 127.5, 5)[:512].astype(np.float32)
+    spec = find_card("embedder", "mobilefacenet512")[0].input
+    row = np.tile((np.arange(112) * 2 - spec.mean[0]) / spec.std[0], 5)[:512].astype(np.float32)
     plain = fake_embedder(network, flip=False).embed(face)
     np.testing.assert_allclose(plain.vector, row / np.linalg.norm(row), atol=1e-6)
     fake_embedder(network, flip=True).embed_many([face, face, face])
@@ -83,7 +84,7 @@ def test_a_network_that_returns_nonsense_is_unusable(output: FloatArray) -> None
 def test_wrong_sizes_and_wrong_cards_are_refused() -> None:
     with pytest.raises(ValueError, match="112 x 112 x 3"):
         fake_embedder(FakeNetwork(first_pixels), flip=False).embed(np.zeros((100, 112, 3), np.uint8))
-    card, _ = find_card("embedder", "iresnet18w32-pilot")
+    card, _ = find_card("embedder", "mobilefacenet512")
     pad_card = ModelCard.model_validate(card.model_dump() | {"task": "pad"})
     with pytest.raises(ModelUnusable):
         ArcFaceEmbedder(FakeNetwork(first_pixels), pad_card, flip=False)

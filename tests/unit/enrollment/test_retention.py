@@ -464,3 +464,33 @@ def test_one_row_that_does_not_open_keeps_nobody_else_out(
     spoil(house, enrolled)
     assert house.retention.synchronize_gallery() == 1
     assert house.gallery.rows.keys() == {other.record.id}
+
+
+def test_templates_of_another_network_never_enter_the_gallery(house: House, enrolled: Enrolled) -> None:
+    other = house.enroll(2)
+    house.change(enrolled, model_digest="a" * 64)
+    house.gallery.rows.clear()  # the process ended, and began again with another network
+    house.journal.calls.clear()
+    assert house.retention.synchronize_gallery() == 1
+    assert house.gallery.rows.keys() == {other.record.id}
+    assert house.journal.calls.count("sealer.open_for_gallery") == 1, "it was not even opened"
+    assert house.answer(1) == ("deny", "not_matched")
+    assert house.answer(1, enrolled.token) == ("refer", "enrolled_with_other_model")
+
+
+def test_templates_of_another_network_leave_a_gallery_that_has_them(house: House, enrolled: Enrolled) -> None:
+    house.change(enrolled, model_digest="a" * 64)
+    assert house.retention.synchronize_gallery() == 0
+    assert not house.gallery.rows
+
+
+def test_without_a_network_no_template_enters_a_gallery(house: House, enrolled: Enrolled) -> None:
+    house.gallery.rows.clear()
+    assert replace(house.retention, model_digest=None).synchronize_gallery() == 0
+    assert not house.gallery.rows
+
+
+def test_a_move_keeps_the_digest_of_the_network_that_made_the_template(house: House, enrolled: Enrolled) -> None:
+    house.change(enrolled, departs_at=DEPARTURE)
+    moved = house.retention.move(enrolled.token, departs_at=DEPARTURE + timedelta(hours=1))
+    assert moved.model_digest == enrolled.record.model_digest

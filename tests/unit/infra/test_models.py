@@ -38,9 +38,9 @@ def test_the_default_embedder_covers_the_default_false_match_rate() -> None:
     [
         ("embedder", "unknown"),
         ("embedder", ""),
-        ("embedder", "../weights/iresnet18w32-pilot"),
+        ("embedder", "../weights/mobilefacenet512"),
         ("oracle", "x"),
-        ("pad", "iresnet18w32-pilot"),
+        ("pad", "mobilefacenet512"),
     ],
 )
 def test_unknown_networks_are_refused(task: str, name: str) -> None:
@@ -49,7 +49,7 @@ def test_unknown_networks_are_refused(task: str, name: str) -> None:
 
 
 def test_a_changed_network_is_refused(tmp_path) -> None:
-    card, folder = find_card("embedder", "iresnet18w32-pilot")
+    card, folder = find_card("embedder", "mobilefacenet512")
     content = bytearray((folder / card.file).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / card.file).write_bytes(content)

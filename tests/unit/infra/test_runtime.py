@@ -20,7 +20,7 @@ PRESENT = [provider for provider, name in ORT_NAMES.items() if name in AVAILABLE
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    card, folder = find_card("embedder", "iresnet18w32-pilot")
+    card, folder = find_card("embedder", "mobilefacenet512")
     return card.verified_bytes(folder)
 
 

@@ -3,34 +3,70 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import pytest
 
-from biometrics.errors import ModelUnusable
+from biometrics.card import ModelCard
+from biometrics.errors import CalibrationUnusable, ModelUnusable
+from infra.models import find_card
 from infra.settings import Settings
 from infra.telemetry import Metrics
-from services.bootstrap import Networks, Storage, build_dwarpal, forbid_core_dumps
-from tests.factories import NOON, make_card, make_face
-from tests.fakes import FakeClock, FakeFaceDetector, FakeFaceEmbedder, FakeKeyStore, FakePadDetector
+from services.bootstrap import Networks, build_dwarpal, build_storage, forbid_core_dumps
+from tests.factories import make_card, make_face
+from tests.fakes import FakeFaceDetector, FakeFaceEmbedder, FakePadDetector
 
-CARD = make_card((1e-4, 0.45), (1e-3, 0.38), (1e-2, 0.29))
-
-
-def build(settings: Settings, *, pad: bool) -> None:
-    storage = Storage(settings, FakeClock(NOON), None, FakeKeyStore())  # type: ignore[arg-type]
-    networks = Networks(FakeFaceDetector(make_face()), FakeFaceEmbedder(), CARD, FakePadDetector() if pad else None, {})
-    build_dwarpal(settings, Metrics(), storage=storage, networks=networks)
+SHIPPED, _ = find_card("embedder", "mobilefacenet512")
 
 
-def test_a_gate_without_pad_refuses_to_start() -> None:
+def build(folder: Path, *, card: ModelCard = SHIPPED, pad: bool = True, **changes: object) -> None:
+    settings = Settings(data_dir=folder, **changes)  # type: ignore[arg-type]
+    storage = build_storage(settings)
+    networks = Networks(FakeFaceDetector(make_face()), FakeFaceEmbedder(), card, FakePadDetector() if pad else None, {})
+    try:
+        build_dwarpal(settings, Metrics(), storage=storage, networks=networks).close()
+    finally:
+        storage.engine.dispose()
+
+
+def test_a_shipped_network_serves_by_its_card(tmp_path: Path) -> None:
+    build(tmp_path)
+
+
+def test_a_gate_without_pad_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable) as caught:
-        build(Settings(), pad=False)
+        build(tmp_path, pad=False)
     assert caught.value.code == "no_pad"
 
 
-def test_an_error_rate_that_nobody_measured_stops_the_start() -> None:
+def test_an_error_rate_that_nobody_measured_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable, match="measured down to"):
-        build(Settings(fmr=1e-6), pad=True)
+        build(tmp_path, fmr=1e-6)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        make_card(),
+        make_card((1e-4, 0.45), (1e-3, 0.38)),
+        SHIPPED.model_copy(update={"operating_points": make_card((1e-3, -0.9)).operating_points}),
+        SHIPPED.model_copy(update={"operating_points": ()}),
+    ],
+    ids=["without points", "points that are not ours", "shipped, with other points", "shipped, without points"],
+)
+def test_a_network_that_nobody_calibrated_refuses_to_start(tmp_path: Path, card: ModelCard) -> None:
+    with pytest.raises(CalibrationUnusable, match="run `dwarpal calibrate`") as caught:
+        build(tmp_path, card=card)
+    assert caught.value.code == "not_calibrated"
+
+
+def test_a_card_measured_with_the_other_flip_setting_refuses_to_start(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationUnusable, match="DWARPAL_EMBEDDER_FLIP=true"):
+        build(tmp_path, embedder_flip=False)
+
+
+def test_an_explicit_cosine_needs_no_calibration(tmp_path: Path) -> None:
+    build(tmp_path, card=make_card(), cosine_threshold=0.4)
 
 
 def test_a_crash_leaves_no_core() -> None:

@@ -29,6 +29,8 @@ INTENDED = {
     errors.SealBroken: 500,
     errors.KeyDestroyed: 500,
     errors.ModelUnusable: 500,
+    errors.CalibrationUnusable: 500,
+    errors.SampleTooSmall: 500,
     errors.LogInconsistent: 500,
 }
 
@@ -44,6 +46,8 @@ def make(kind: type[errors.DwarpalError]) -> errors.DwarpalError:
         return NoUsableImage([Rejected(0, QualityCode.TOO_DARK)])
     if kind is errors.TooManyAttempts:
         return errors.TooManyAttempts("x", retry_after=1)
+    if kind is errors.SampleTooSmall:
+        return errors.SampleTooSmall("x", needed=3, smallest_rate=None)
     return kind("x")
 
 

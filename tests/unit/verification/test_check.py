@@ -268,7 +268,7 @@ def test_a_gallery_beyond_the_cards_measurements_is_not_searched(house: House, e
     for person in range(2, 4):
         house.enroll(person)
     house.journal.calls.clear()
-    house.checks = replace(house.checks, match=MatchPolicy(house.checks.match.card, fmr=1e-3, fpir=2e-6))
+    house.checks = replace(house.checks, match=MatchPolicy(house.checks.match.measured, fmr=1e-3, fpir=2e-6))
     assert house.answer(1) == ("refer", "gallery_too_large")
     assert "gallery.search" not in house.journal.calls
 

@@ -63,6 +63,16 @@ def test_an_override_stands_above_the_card() -> None:
     assert policy.claimed() == policy.walk_through(10**6) == 0.0
 
 
+def test_duplicates_are_sought_at_their_rate_or_at_the_smallest_measured() -> None:
+    assert MatchPolicy(CARD, fmr=1e-2, fpir=1e-2).duplicate() == pytest.approx(0.38)
+    coarse = MatchPolicy(make_card((1e-2, 0.29), (5e-3, 0.32)), fmr=1e-2, fpir=1e-2)
+    assert coarse.duplicate() == pytest.approx(0.32)
+    assert replace(coarse, override=0.7).duplicate() == pytest.approx(0.32)
+    assert MatchPolicy(make_card(), fmr=1e-2, fpir=1e-2, override=0.7).duplicate() == 0.7
+    with pytest.raises(ModelUnusable):
+        MatchPolicy(make_card(), fmr=1e-2, fpir=1e-2).duplicate()
+
+
 @given(st.integers(1, 90), st.integers(1, 90))
 def test_a_larger_gallery_never_has_a_lower_threshold(a: int, b: int) -> None:
     policy = MatchPolicy(CARD, fmr=1e-3, fpir=1e-2)
