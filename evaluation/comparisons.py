@@ -6,7 +6,6 @@ twice, and none of an image with itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,15 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biometrics.errors import MalformedInput
-from biometrics.types import FloatArray
 from evaluation.acquisition import Acquired
+from evaluation.closest_pairs import Rows, closest_pairs
 from evaluation.intervals import Floats, Weights
 from evaluation.protocol import Pair, subjects
-
-BLOCK = 512
-"""Rows of the comparison matrix at a time, which bounds memory to a few kilobytes for each photograph."""
-
-_Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +31,8 @@ class Comparisons:
 
     mated: Floats = field(repr=False)
     highest: Floats = field(repr=False)
-    first: _Indices = field(repr=False)
-    second: _Indices = field(repr=False)
+    first: Rows = field(repr=False)
+    second: Rows = field(repr=False)
     n_non_mated: int
     n_units: int
     n_subject_pairs: int
@@ -52,9 +46,9 @@ class _Listed:
     """Pairs without repetition: images by number, the unit of each image, and what is mated."""
 
     images: tuple[str, ...]
-    unit_of: _Indices
-    a: _Indices
-    b: _Indices
+    unit_of: Rows
+    a: Rows
+    b: Rows
     same: NDArray[np.bool_]
     people_known: bool
 
@@ -112,17 +106,18 @@ def compare_all(pairs: list[Pair], acquired: Acquired, keep: Callable[[int], int
     each = np.bincount(identities)
     n_non_mated = _pairs_of(len(names)) - int((each * (each - 1) // 2).sum())
     embeddings = acquired.embeddings[[acquired.rows[name] for name in names]]
-    mated, highest, first, second = _best(embeddings, identities, keep(n_non_mated))
+    most = keep(n_non_mated)
+    found = closest_pairs(embeddings, identities, keep=most)
 
     def weigh(drawn: Weights) -> float:
         images = drawn * each
         return float((images.sum() ** 2 - (images**2).sum()) / 2)
 
     return Comparisons(
-        mated=mated,
-        highest=highest,
-        first=first,
-        second=second,
+        mated=found.mated,
+        highest=found.scores[:most],
+        first=identities[found.first[:most]],
+        second=identities[found.second[:most]],
         n_non_mated=n_non_mated,
         n_units=len(each),
         n_subject_pairs=_pairs_of(len(each)),
@@ -130,32 +125,6 @@ def compare_all(pairs: list[Pair], acquired: Acquired, keep: Callable[[int], int
         share_subjects=len(names) > 2,
         weigh=weigh,
     )
-
-
-def _best(embeddings: FloatArray, identities: _Indices, most: int) -> tuple[Floats, Floats, _Indices, _Indices]:
-    """Return all mated cosines, and the `most` highest non-mated ones, descending, with the people of each."""
-    highest, first, second = np.empty(0, np.float32), np.empty(0, np.intp), np.empty(0, np.intp)
-    mated, columns = [np.empty(0, np.float32)], np.arange(len(embeddings))
-    for start in range(0, len(embeddings), BLOCK):
-        rows = columns[start : start + BLOCK]
-        cosines = embeddings[rows] @ embeddings[start:].T
-        later = columns[None, start:] > rows[:, None]  # each comparison once
-        same = identities[rows][:, None] == identities[None, start:]
-        mated.append(cosines[later & same])
-        others = later & ~same
-        bar = _bar(np.concatenate([highest, cosines[others]]), most)
-        a, b = np.nonzero(others & (cosines >= bar))
-        pooled = np.concatenate([highest, cosines[a, b]])
-        best = np.argsort(-pooled, kind="stable")[:most]
-        highest = pooled[best]
-        first = np.concatenate([first, identities[rows[a]]])[best]
-        second = np.concatenate([second, identities[start + b]])[best]
-    return np.concatenate(mated).astype(np.float64), highest.astype(np.float64), first, second
-
-
-def _bar(scores: FloatArray, most: int) -> float:
-    """Return the score that the `most` highest ones reach."""
-    return float(np.partition(scores, -most)[-most]) if len(scores) > most else -math.inf
 
 
 def _listed(pairs: list[Pair]) -> _Listed:
@@ -184,7 +153,7 @@ def _listed(pairs: list[Pair]) -> _Listed:
     )
 
 
-def _identities(pairs: list[Pair], images: Sequence[str]) -> tuple[list[str], _Indices]:
+def _identities(pairs: list[Pair], images: Sequence[str]) -> tuple[list[str], Rows]:
     """Return the images of known people, and the number of each one's person; `MalformedInput` with fewer than two."""
     known = subjects(pairs)
     names = [name for name in images if name in known]
@@ -198,6 +167,6 @@ def _pairs_of(count: int) -> int:
     return count * (count - 1) // 2
 
 
-def _distinct(first: _Indices, second: _Indices) -> int:
+def _distinct(first: Rows, second: Rows) -> int:
     """Return how many different unordered pairs of units there are."""
     return len(np.unique(np.sort(np.stack([first, second]), axis=0), axis=1).T)

@@ -10,17 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biometrics.errors import MalformedInput
-from biometrics.types import FloatArray
 from evaluation.acquisition import Acquired
+from evaluation.closest_pairs import closest_pairs
 from evaluation.intervals import Floats
 from evaluation.rates import ACCEPT_ALL, Support, support
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)
-BLOCK = 512
-"""Rows of the comparison matrix at a time, which bounds memory to 2 kB for each photograph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +62,9 @@ def cross_report(acquired: Acquired, subject_of: dict[str, str], rates: tuple[fl
     images_each = np.bincount(identities)
     n_mated = int((images_each * (images_each - 1) // 2).sum())
     n_non_mated = total - n_mated
-    mated, highest = _scores(embeddings, identities, keep=int(max(rates) * n_non_mated) + 1)
-    points = tuple(_point(rate, mated, highest, n_non_mated) for rate in sorted(rates, reverse=True))
+    found = closest_pairs(embeddings, identities, keep=int(max(rates) * n_non_mated) + 1)
+    points = tuple(_point(rate, found.mated, found.scores, n_non_mated) for rate in sorted(rates, reverse=True))
     return CrossReport(len(names), len(people), n_mated, n_non_mated, points)
-
-
-def _scores(embeddings: FloatArray, identities: NDArray[np.intp], keep: int) -> tuple[Floats, Floats]:
-    """Return all mated cosines, and the `keep` highest non-mated ones, descending; block by block."""
-    mated: list[FloatArray] = []
-    highest = np.empty(0, dtype=np.float32)
-    columns = np.arange(len(embeddings))
-    for start in range(0, len(embeddings), BLOCK):
-        rows = columns[start : start + BLOCK]
-        cosines = embeddings[rows] @ embeddings[start:].T
-        later = columns[None, start:] > rows[:, None]  # each comparison once
-        same = identities[rows][:, None] == identities[None, start:]
-        mated.append(cosines[later & same])
-        pooled = np.concatenate([highest, cosines[later & ~same]])
-        highest = np.partition(pooled, -keep)[-keep:] if len(pooled) > keep else pooled
-    return np.concatenate(mated).astype(np.float64), np.sort(highest.astype(np.float64))[::-1]
 
 
 def _point(rate: float, mated: Floats, highest: Floats, n_non_mated: int) -> CrossPoint:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 from fastapi.testclient import TestClient
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
 from biometrics.records import Gate, Purpose
@@ -26,6 +27,10 @@ from services.administration import add_gate, add_key
 from services.api.app import create_app
 from services.bootstrap import Dwarpal, Networks, build_dwarpal, build_networks, build_storage
 from tests.traveller import Site
+
+# No deadline: how long an example takes says more about what else the machine does than about the code.
+hypothesis_settings.register_profile("house", deadline=None)
+hypothesis_settings.load_profile("house")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 GATES = {"entry-1": Purpose.ENTRY, "security-1": Purpose.SECURITY, "boarding-1": Purpose.BOARDING}

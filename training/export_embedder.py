@@ -1,13 +1,16 @@
 """Turns a training run into what a site can serve: an ONNX file and its model card.
 
-    python -m training.export_embedder RUN NAME [--figures FILE.json ...] [--folder biometrics/weights]
+    python -m training.export_embedder RUN NAME [--figures FILE.json ...] [--speed FILE.json] [--history FILE]
 
 The first export has no operating points, since those are measured through the whole pipeline with the exported file:
 
     dwarpal evaluate verification PAIRS.csv --images ZIP --cross --json --embedder FOLDER/NAME.json > figures.json
 
 The second, with `--figures`, puts them on the card: at each rate the largest threshold of the given measurements
-(bfloat16 and float32 differ in the fourth decimal), rounded up.
+(bfloat16 and float32 differ in the fourth decimal), rounded up. `--speed` is what `dwarpal bench --json` printed, and
+`--history` a text about what happened to this very checkpoint; both are for the card. `--blend 0.7 --teacher FILE.onnx`
+takes 0.7 of the run's weights and 0.3 of the teacher's, with which it began: most of what training won on hard faces
+stays, and what it lost on clean ones comes back (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from torch import Tensor, nn
 
 from biometrics.card import InputSpec, ModelCard, OperatingPoint
 from biometrics.iresnet import IResNet, IResNetConfig
-from training.mobilefacenet import MobileFaceNet
+from training.mobilefacenet import MobileFaceNet, load_teacher, widened
 from training.train_embedder import EMBEDDING_SIZE, TrainingConfig, input_scale
 
 WEIGHTS = Path("biometrics/weights")
@@ -86,6 +89,24 @@ def load_run(run: Path) -> tuple[nn.Module, TrainingConfig, int]:
     return network.eval(), config, int(state["step"])
 
 
+def blended(network: nn.Module, config: TrainingConfig, teacher: MobileFaceNet, share: float) -> nn.Module:
+    """Return a network with `share` of the trained weights, and the rest of those that the run began with.
+
+    Raises `ValueError` if the run did not begin with the teacher's.
+    """
+    if config.depth:
+        raise ValueError("only a network that continues from the teacher can be blended with it")
+    began, _ = widened(teacher, EMBEDDING_SIZE, torch.Generator().manual_seed(config.seed))
+    first, trained = began.state_dict(), network.state_dict()
+    network.load_state_dict(
+        {
+            name: torch.lerp(first[name], value, share) if value.is_floating_point() else value
+            for name, value in trained.items()
+        }
+    )
+    return network
+
+
 def onnx_bytes(network: nn.Module) -> bytes:
     """Export with unit length inside and the batch left open."""
     buffer = io.BytesIO()
@@ -131,9 +152,21 @@ def operating_points(figures: list[dict[str, JsonValue]]) -> tuple[OperatingPoin
     return tuple(points)
 
 
-def export(run: Path, name: str, folder: Path, figures: list[dict[str, JsonValue]]) -> ModelCard:
+def export(
+    run: Path,
+    name: str,
+    folder: Path,
+    figures: list[dict[str, JsonValue]],
+    *,
+    speed: dict[str, JsonValue] | None = None,
+    history: str = "",
+    teacher: MobileFaceNet | None = None,
+    blend: float = 1.0,
+) -> ModelCard:
     """Write `NAME.onnx` and `NAME.json`; raises `ArithmeticError` if ONNX does not compute what torch does."""
     network, config, step = load_run(run)
+    if teacher is not None:
+        network = blended(network, config, teacher, blend)
     content = onnx_bytes(network)
     agreement = parity(content, network)
     if agreement < 0.9999:
@@ -159,8 +192,12 @@ def export(run: Path, name: str, folder: Path, figures: list[dict[str, JsonValue
         ),
         output="embedding: n x 512 float32, unit length; compared by cosine",
         licence=LICENCE,
-        training=_training(run, config, step, agreement),
-        evaluation={f"measurement_{number}": figure for number, figure in enumerate(figures, 1)},
+        training=_training(run, config, step, agreement)
+        | ({"share_of_trained_weights": blend} if teacher is not None else {})
+        | ({"history": history} if history else {}),
+        evaluation={"file_bytes": len(content)}
+        | ({"speed": speed} if speed else {})
+        | {f"measurement_{number}": figure for number, figure in enumerate(figures, 1)},
         operating_points=operating_points(figures),
         limits=LIMITS,
     )
@@ -199,10 +236,25 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="JSON of `dwarpal evaluate verification`")
+    parser.add_argument("--speed", type=Path, help="JSON of `dwarpal bench`")
+    parser.add_argument("--history", type=Path, help="text file about this checkpoint")
+    parser.add_argument("--blend", type=float, default=1.0, help="share of the trained weights, 0 to 1; with --teacher")
+    parser.add_argument("--teacher", type=Path, help="ONNX file of the teacher")
     parser.add_argument("--folder", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     figures = [json.loads(path.read_text(encoding="utf-8")) for path in options.figures]
-    card = export(options.run, options.name, options.folder, figures)
+    speed = json.loads(options.speed.read_text(encoding="utf-8")) if options.speed else None
+    history = " ".join(options.history.read_text(encoding="utf-8").split()) if options.history else ""
+    card = export(
+        options.run,
+        options.name,
+        options.folder,
+        figures,
+        speed=speed,
+        history=history,
+        teacher=load_teacher(options.teacher) if options.teacher else None,
+        blend=options.blend,
+    )
     print(f"{card.name}: {card.parameters:,} parameters, SHA-256 {card.sha256}")
 
 

@@ -20,8 +20,9 @@ EYES_Y = 51.6
 
 @dataclass(frozen=True)
 class Strengths:
-    """How often each change happens, 0 to 1."""
+    """How often each change happens, 0 to 1; `clean` is how often a face is only mirrored or not."""
 
+    clean: float = 0.0
     geometry: float = 0.7
     light: float = 0.6
     dark: float = 0.25
@@ -37,6 +38,8 @@ class Strengths:
 def changed(face: Pixels, rng: np.random.Generator, strengths: Strengths) -> Pixels:
     """Return a changed copy of a 112 x 112 x 3 face; the order is that of world, lens, sensor and file."""
     face = np.ascontiguousarray(face[:, ::-1]) if rng.random() < 0.5 else face.copy()
+    if strengths.clean and rng.random() < strengths.clean:
+        return face
     if rng.random() < strengths.worn:
         _wear(face, rng)
     if rng.random() < strengths.geometry:

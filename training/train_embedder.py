@@ -2,8 +2,9 @@
 
     python -m training.train_embedder PRESET --data FOLDER [--run FOLDER] [--resume] [--steps N] [--threads N]
 
-Presets: `shipped` continues from the teacher, `laptop` and `gpu` train an IResNet from nothing. Writes
-`RUN/checkpoint.pt` (network, averaged network, heads, optimizer, step, configuration) and `RUN/log.csv`.
+Presets: `shipped` continues from the teacher; `laptop` and `gpu` train an IResNet from nothing or, with `--start`, from
+a smaller one. Writes `RUN/checkpoint.pt` (network, averaged network, heads, optimizer, step, configuration) and
+`RUN/log.csv`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from training.arcface import ArcFaceHead, embedding_loss, relational_loss
 from training.face_augment import Strengths, changed, mixed
 from training.face_data import DEFAULT_CACHE, NEAR, FaceData, load_faces, normalized
 from training.mobilefacenet import IMAGENET_MEAN, IMAGENET_STD, TEACHER_SIZE, MobileFaceNet, load_teacher, widened
+from training.net2net import grown, small_network
 
 EMBEDDING_SIZE = 512
+FITTED_FACES = 2048
+CHANGEABLE = ("preset", "depth", "width", "start", "steps", "learning_rate", "threads", "compile")
 IRESNET_MEAN = IRESNET_STD = (127.5, 127.5, 127.5)
 
 
@@ -36,14 +40,15 @@ IRESNET_MEAN = IRESNET_STD = (127.5, 127.5, 127.5)
 class TrainingConfig:
     """Everything that a run depends on besides the data.
 
-    `depth` 0 continues from the teacher, otherwise an IResNet of that depth and `width` begins from nothing. `pull` is
-    how far targets go from the teacher's own toward the person's mean. `push` gives, for each group, by how much
-    cosines between its people should fall below the teacher's.
+    `depth` 0 continues from the teacher, otherwise an IResNet of that depth and `width` begins from nothing or from the
+    smaller one in the file `start`. `pull` is how far targets go from the teacher's own toward the person's mean.
+    `push` gives, for each group, by how much cosines between its people should fall below the teacher's.
     """
 
     preset: str = ""
     depth: int = 0
     width: int = 64
+    start: str = ""
     steps: int = 3000
     batch: int = 128
     learning_rate: float = 3e-4
@@ -78,7 +83,10 @@ class TrainingConfig:
 
 
 PRESETS = {
-    "shipped": TrainingConfig(push={"indian": 0.10, "black": 0.04, "east_asian": 0.04, "other": 0.05}),
+    "shipped": TrainingConfig(
+        steps=4000, strengths=Strengths(clean=0.4),
+        push={"indian": 0.10, "black": 0.04, "east_asian": 0.05, "other": 0.04},
+    ),
     "laptop": TrainingConfig(
         depth=18, width=32, steps=6000, learning_rate=2e-3, head_rate=2e-3, mixes=0.5, weight_decay=0.03,
         embedding_weight=4.0, relational_weight=40.0, arcface_weight=0.02, margin=0.35, compile=True, pull=0.2,
@@ -135,13 +143,28 @@ class Learner(nn.Module):
         if config.depth:
             self.network = IResNet(IResNetConfig(config.depth, config.width, EMBEDDING_SIZE))
             basis = torch.linalg.qr(torch.randn(EMBEDDING_SIZE, TEACHER_SIZE, generator=generator)).Q
+            if config.start:
+                self.network.load_state_dict(grown(small_network(Path(config.start)), self.network.config, generator))
+                basis = _fitted(self.network, faces)
         else:
             self.network, basis = widened(teacher, EMBEDDING_SIZE, generator)
         self.project = nn.Linear(EMBEDDING_SIZE, TEACHER_SIZE, bias=False)
         with torch.no_grad():
             self.project.weight.copy_(basis.T)
         self.head = ArcFaceHead(faces.n_subjects, EMBEDDING_SIZE, scale=config.scale, subcenters=config.subcenters)
-        self.head.start_from(torch.from_numpy(faces.centers()) @ basis.T)
+        self.head.start_from(torch.from_numpy(faces.centers()) @ torch.linalg.pinv(basis))
+
+
+@torch.no_grad()
+def _fitted(network: nn.Module, faces: FaceData) -> Tensor:
+    """Return the map, 512 x 128, that takes the network's unit vectors nearest to the teacher's (least squares)."""
+    some = np.linspace(0, len(faces.pixels) - 1, min(len(faces.pixels), FITTED_FACES)).astype(int)
+    network.eval()
+    batches = [torch.from_numpy(np.array(faces.pixels[part])) for part in np.array_split(some, max(1, len(some) // 64))]
+    vectors = torch.cat([network(normalized(batch, IRESNET_MEAN, IRESNET_STD)) for batch in batches])
+    wanted = torch.from_numpy(faces.teacher[some])
+    nearest: Tensor = torch.linalg.lstsq(nn.functional.normalize(vectors), wanted).solution
+    return nearest
 
 
 class Losses:
@@ -347,11 +370,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from RUN/checkpoint.pt")
     parser.add_argument("--depth", type=int, help="18, 34, 50 or 100 instead of the preset's")
     parser.add_argument("--width", type=int)
+    parser.add_argument("--start", help="checkpoint or ONNX file of a smaller IResNet to grow from")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--no-compile", action="store_const", const=False, dest="compile", help="no C++ compiler here")
     options = parser.parse_args()
-    changes = {name: getattr(options, name) for name in ("preset", "depth", "width", "steps", "threads", "compile")}
+    changes = {name: getattr(options, name) for name in CHANGEABLE}
     config = replace(PRESETS[options.preset], **{name: value for name, value in changes.items() if value is not None})
     faces = load_faces(options.data, options.cache)
     teacher = load_teacher(options.data / "teacher" / "mobilefacenet.onnx")

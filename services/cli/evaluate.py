@@ -10,6 +10,7 @@ import typer
 from evaluation.protocol import FacePolicy, read_labels, read_pairs, subjects
 from services.cli.evaluate_groups import groups
 from services.cli.evaluate_identification import identification
+from services.cli.evaluate_networks import networks
 from services.cli.evaluate_report import report
 from services.cli.evaluate_robustness import robustness
 from services.cli.measuring import Embedder, Face, Images, embed_images, image_loader, settings_to_measure
@@ -21,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure error rates on labelled ph
 app.command()(groups)
 app.command()(robustness)
 app.command()(identification)
+app.command()(networks)
 app.command()(peers)
 app.command()(report)
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evaluation.protocol import FacePolicy, read_people
-from services.cli.measuring import Aligned, Embedder, Face, Images, embed_images, settings_to_measure
+from services.cli.measuring import Aligned, Embedder, Face, Images, embed_images, embed_strangers, settings_to_measure
 from services.cli.options import AsJson
 from services.cli.outcome import CommandFailed
 from services.cli.output import print_json
-
-if TYPE_CHECKING:
-    from evaluation.acquisition import BatchEmbedder
-    from evaluation.identification import Labelled
-    from infra.settings import Settings
 
 
 def identification(
@@ -55,7 +50,7 @@ def identification(
     policy = MatchPolicy(network.card, settings.fmr, settings.walk_through_fpir, settings.cosine_threshold)
     report = identification_report(
         labelled(index, acquired),
-        [_strangers(path, settings, network) for path in distractors or []],
+        [embed_strangers(path, settings, network) for path in distractors or []],
         sizes=sizes or SIZES,
         threshold_for=policy.walk_through,
         failed=[entry.subject or f"//{entry.path}" for entry in index if entry.path not in acquired.rows],
@@ -65,17 +60,3 @@ def identification(
         print_json({"embedder": network.card.name, "policy_fpir": settings.walk_through_fpir, **plain(report)})
     else:
         figures.show_identification(report)
-
-
-def _strangers(path: Path, settings: Settings, network: BatchEmbedder) -> Labelled:
-    """Embed a set of aligned faces that brings its own index."""
-    from evaluation.identification import labelled
-    from evaluation.images import index_in, open_images
-
-    with open_images(path) as source:
-        index = index_in(source)
-    names = [entry.path for entry in index]
-    acquired = embed_images(
-        names, path, settings, network, aligned=True, face=FacePolicy.CENTER, what=f"distractors, {path.name}"
-    )
-    return labelled(index, acquired, of=str(path))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from evaluation.acquisition import Acquired, BatchEmbedder, LoadImage
+    from evaluation.identification import Labelled
     from evaluation.images import ImageSource
     from infra.settings import Settings
 
@@ -66,3 +67,16 @@ def embed_images(
             return acquire_aligned(names, only_aligned(load), embedder=embedder, progress=progress)
         detector = build_detector(settings)
         return acquire_all(names, load, detector=detector, embedder=embedder, face=face, progress=progress)
+
+
+def embed_strangers(path: Path, settings: Settings, embedder: BatchEmbedder) -> Labelled:
+    """Embed a set of aligned faces that brings its own index."""
+    from evaluation.identification import labelled
+    from evaluation.images import index_in, open_images
+
+    with open_images(path) as source:
+        index = index_in(source)
+    names = [entry.path for entry in index]
+    what = f"distractors, {path.name}"
+    acquired = embed_images(names, path, settings, embedder, aligned=True, face=FacePolicy.CENTER, what=what)
+    return labelled(index, acquired, of=str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
+
+    from evaluation.networks import NetworkReport
 
 MANY = 50_000
 """Comparisons whose curve is drawn from point to point: its single steps are too small to be seen."""
@@ -159,6 +161,28 @@ def gallery_plot(sizes: Sequence[int], lines: Sequence[Line]) -> Figure:
         _percent_ticks(axes)
         axes.legend(loc="upper left")
     return figure
+
+
+def draw_networks(reports: Mapping[str, NetworkReport], path: Path) -> None:
+    """Write each network's errors, with intervals, over the time that it takes."""
+    with new_plot() as (figure, axes):
+        for name, report in reports.items():
+            accuracy, interval = report.verification.accuracy, report.verification.ci95.accuracy
+            if accuracy is None:
+                continue
+            if interval is not None:
+                ends = [1 - interval.high, 1 - interval.low]
+                axes.plot([report.embed.median_ms] * 2, ends, color=PALETTE["main"], marker="_", linewidth=1.2)
+            axes.plot(report.embed.median_ms, 1 - accuracy, color=PALETTE["main"], marker="o")
+            at = (report.embed.median_ms, 1 - accuracy)
+            axes.annotate(printable(name), at, (6, 5), textcoords="offset points", fontsize=8.5)
+        axes.set(xscale="log", xlabel="milliseconds for one face", ylabel="errors on pairs", ylim=(0, None))
+        axes.margins(x=0.25)
+        axes.xaxis.set_major_locator(_few_ticks())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xticks([], minor=True)
+        _percent_ticks(axes)
+    save(figure, path)
 
 
 def _whole(curve: ErrorCurve, n_non_mated: int) -> TradeOff:

@@ -22,7 +22,7 @@ from evaluation.protocol import FacePolicy, Pair, read_index, read_pairs, read_p
 from evaluation.report import DataFile, NetworkFacts, Provenance, ReportFigures
 from evaluation.verification import VerificationReport, report_on
 from services.cli.evaluate_robustness import SMALLEST_FACE
-from services.cli.measuring import embed_images, image_loader, settings_to_measure
+from services.cli.measuring import embed_images, embed_strangers, image_loader, settings_to_measure
 from services.cli.output import progress_bar
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from biometrics.embedding import ArcFaceEmbedder
     from evaluation.acquisition import Acquired
     from evaluation.groups import GroupReport
-    from evaluation.identification import IdentificationReport, Labelled
+    from evaluation.identification import IdentificationReport
     from evaluation.robustness import RobustnessReport
     from infra.settings import Settings
 
@@ -207,24 +207,11 @@ def _identification(
     policy = MatchPolicy(network.card, settings.fmr, settings.walk_through_fpir, settings.cosine_threshold)
     return identification_report(
         labelled(index, acquired),
-        [_strangers(path, settings, network) for path in wanted.distractors],
+        [embed_strangers(path, settings, network) for path in wanted.distractors],
         sizes=wanted.gallery_sizes or SIZES,
         threshold_for=policy.walk_through,
         failed=[entry.subject or f"//{entry.path}" for entry in index if entry.path not in acquired.rows],
     )
-
-
-def _strangers(path: Path, settings: Settings, network: ArcFaceEmbedder) -> Labelled:
-    """Embed a set of aligned faces that brings its own index."""
-    from evaluation.identification import labelled
-    from evaluation.images import index_in, open_images
-
-    with open_images(path) as source:
-        index = index_in(source)
-    names = [entry.path for entry in index]
-    what = f"distractors, {path.name}"
-    acquired = embed_images(names, path, settings, network, aligned=True, face=FacePolicy.CENTER, what=what)
-    return labelled(index, acquired, of=str(path))
 
 
 def _provenance(wanted: Measurement, settings: Settings, network: ArcFaceEmbedder) -> Provenance:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.mtcnn import MOST_PROPOSALS, AreaTable, MtcnnDetector, pyramid_scales, suppress
@@ -28,7 +28,6 @@ def adaptive_average(image: Pixels, height: int, width: int) -> FloatArray:
 sizes = st.integers(1, 40)
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, sizes, st.integers(0, 2**32 - 1))
 def test_shrinking_is_adaptive_average_pooling(h: int, w: int, height: int, width: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (h, w, 3), np.uint8)
@@ -37,7 +36,6 @@ def test_shrinking_is_adaptive_average_pooling(h: int, w: int, height: int, widt
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.floats(-60, 80, width=32)] * 4), max_size=6), st.sampled_from([24, 48]), st.integers(0, 99)
 )
@@ -79,7 +77,6 @@ def test_suppression_keeps_the_best_of_each_group() -> None:
     assert suppress(np.empty((0, 5), np.float32), 0.5).size == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.floats(0.1, 0.9), st.integers(0, 2**32 - 1))
 def test_kept_boxes_do_not_overlap_and_dropped_ones_do(n: int, overlap: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -137,7 +137,7 @@ def test_equal_scores_fall_together() -> None:
     assert point.threshold > 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(300, 4000),
     st.integers(0, 5),
@@ -228,7 +228,7 @@ def test_unknown_people_are_resampled_as_images() -> None:
 
 @pytest.mark.parametrize("block", [2, 512])
 def test_all_comparisons_are_those_of_the_matrix(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluation.comparisons.BLOCK", block)
+    monkeypatch.setattr("evaluation.closest_pairs.BLOCK", block)
     names = [f"{person}_{shot}" for person in "abcde" for shot in range(3)]
     found = acquired(*names)
     pairs = [Pair(a, b, a[0] == b[0]) for a, b in itertools.pairwise(names)]

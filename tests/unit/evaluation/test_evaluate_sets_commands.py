@@ -127,3 +127,23 @@ def test_wrong_files_end_with_2_and_one_line(run, faces, command):
 def test_a_wrong_score_file_ends_with_2(run, faces):
     (faces / "wrong").write_text("image\nx\n")
     assert run("scores", faces / "wrong").exit_code == 2
+
+
+def test_networks_stand_beside_each_other_with_time_and_size(run, faces):
+    drawn = faces / "networks.svg"
+    asked = (
+        "networks",
+        faces / "pairs.csv",
+        "mobilefacenet512",
+        "mobilefacenet512",
+        "--images",
+        faces / "photographs.zip",
+    )
+    table = run(*asked, "--runs", 2, "--plot", drawn)
+    assert table.exit_code == 0, table.output
+    assert table.stdout.count("1.2 M") == 2
+    assert "milliseconds" in drawn.read_text()
+    alone = run("verification", faces / "pairs.csv", "--images", faces / "photographs.zip", "--cross", "--json")
+    figures = json.loads(run(*asked, "--runs", 2, "--json").stdout)["mobilefacenet512"]
+    assert figures["embed"]["median_ms"] > 0
+    assert figures["cross"] == json.loads(alone.stdout)["cross"]

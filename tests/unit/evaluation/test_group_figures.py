@@ -6,7 +6,7 @@ import pytest
 
 from biometrics.errors import MalformedInput
 from evaluation.acquisition import Acquired
-from evaluation.group_comparisons import BLOCK, closest_pairs
+from evaluation.closest_pairs import BLOCK, closest_pairs
 from evaluation.groups import OVERALL, group_report
 from evaluation.protocol import IndexEntry
 from evaluation.report import as_json

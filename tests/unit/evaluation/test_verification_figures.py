@@ -6,7 +6,8 @@ import pytest
 from biometrics.errors import MalformedInput, UnsupportedImage
 from biometrics.types import Box, Face
 from evaluation.acquisition import Acquired, acquire_all
-from evaluation.cross import BLOCK, cross_report
+from evaluation.closest_pairs import BLOCK
+from evaluation.cross import cross_report
 from evaluation.protocol import FacePolicy, Pair, parse_pairs, subjects
 from evaluation.rates import REFUSED, Support
 from evaluation.report import as_json

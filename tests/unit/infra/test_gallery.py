@@ -116,7 +116,7 @@ def test_close_overwrites_everything() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(["A", "B"]), st.integers(0, 5)), max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_history_agrees_with_a_plain_dictionary(history: list[tuple[bool, str, int]]) -> None:
     gallery, model = RotatedGallery(ONE_ROTATION.copy), {}
     for adding, flight, number in history:

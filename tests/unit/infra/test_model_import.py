@@ -113,7 +113,7 @@ def test_no_code_from_a_file_is_run(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"PK\x03\x04", b"\x80\x02", b""]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_other_file_is_refused(tail: bytes, head: bytes) -> None:
     with pytest.raises(DwarpalError):
         import_network(head + tail, request(), site=Path("/nonexistent"), now=NOW)

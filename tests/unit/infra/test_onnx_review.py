@@ -201,7 +201,7 @@ def test_impossible_declarations_are_refused(std: tuple[float, float, float]) ->
 
 
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_files_are_refused_or_reviewed_and_nothing_else(at: int, damage: bytes) -> None:
     content = bytearray(small_network())
     content[at : at + len(damage)] = damage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from hypothesis import strategies as st
 
 from training.face_augment import Strengths, changed, mixed, motion_kernel
 
-ALL = Strengths(*([1.0] * 10))
-NONE = Strengths(*([0.0] * 10))
+ALL = replace(Strengths(*([1.0] * 11)), clean=0.0)
+NONE = Strengths(*([0.0] * 11))
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +60,10 @@ def test_a_movement_loses_no_light_and_is_as_long_as_asked(length: float, angle:
     rows, columns = np.nonzero(kernel)
     reach = np.hypot(np.ptp(rows), np.ptp(columns))
     assert abs(reach - (length - 1)) <= 1.5
+
+
+def test_a_share_of_faces_stays_clean(face: np.ndarray) -> None:
+    strengths = replace(ALL, clean=0.5)
+    kept = [changed(face, np.random.default_rng(seed), strengths) for seed in range(60)]
+    clean = sum(np.array_equal(one, face) or np.array_equal(one, face[:, ::-1]) for one in kept)
+    assert 15 <= clean <= 45

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +20,14 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 from biometrics.card import ModelCard
-from training.export_embedder import RATES, UnitLength, export, load_run, operating_points
+from training.export_embedder import RATES, UnitLength, blended, export, load_run, operating_points
 from training.face_augment import Strengths, changed
 from training.face_data import FaceData, load_faces, normalized, people_near, teacher_embeddings
-from training.mobilefacenet import IMAGENET_MEAN, IMAGENET_STD, MobileFaceNet
+from training.mobilefacenet import IMAGENET_MEAN, IMAGENET_STD, MobileFaceNet, widened
 from training.train_embedder import PRESETS, TrainingConfig, learning_rate_at, train
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
-TINY = {"batch": 12, "warmup": 2, "margin_warmup": 0, "workers": 0, "compile": False}
+TINY = {"batch": 12, "threads": 1, "warmup": 2, "margin_warmup": 0, "workers": 0, "compile": False}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,18 @@ def losses(run: Path) -> list[str]:
         return [line["loss"] for line in csv.DictReader(stream)]
 
 
+def test_a_blend_lies_between_the_teacher_and_what_was_trained(teacher: MobileFaceNet) -> None:
+    config = TrainingConfig(seed=3)
+    torch.manual_seed(8)
+    trained = MobileFaceNet(512)
+    first, _ = widened(teacher, 512, torch.Generator().manual_seed(3))
+    wanted = 0.7 * trained.embed.weight + 0.3 * first.embed.weight
+    assert torch.allclose(blended(deepcopy(trained), config, teacher, 0.7).embed.weight, wanted, atol=1e-6)
+    assert torch.equal(blended(deepcopy(trained), config, teacher, 1.0).embed.weight, trained.embed.weight)
+    with pytest.raises(ValueError, match="teacher"):
+        blended(trained, replace(config, depth=18), teacher, 0.5)
+
+
 def test_the_laptop_configuration_learns_resumes_and_exports(
     faces: FaceData, teacher: MobileFaceNet, tmp_path: Path
 ) -> None:
@@ -73,10 +86,12 @@ def test_the_laptop_configuration_learns_resumes_and_exports(
     ours, theirs = (torch.load(run / "checkpoint.pt", weights_only=True) for run in (whole, parts))
     assert all(torch.equal(value, theirs["average"][name]) for name, value in ours["average"].items())
 
-    card = export(whole, "tiny", tmp_path / "weights", [])
+    card = export(whole, "tiny", tmp_path / "weights", [], speed={"runs": 1}, history="one run")
     assert ModelCard.load(tmp_path / "weights" / "tiny.json") == card
     assert card.operating_points == ()
     assert card.parameters == 9_223_168
+    assert card.evaluation == {"file_bytes": (tmp_path / "weights" / "tiny.onnx").stat().st_size, "speed": {"runs": 1}}
+    assert card.training["history"] == "one run"
     network, _, step = load_run(whole)
     assert step == 32
     batch = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))

@@ -260,7 +260,7 @@ def test_the_first_difference_is_located(airport: Airport) -> None:
     assert "from 4 up to 9" in problem.detail
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
 def test_any_flipped_bit_fails(airport: Airport, data: st.DataObject) -> None:
     if airport.log.size() == 0:

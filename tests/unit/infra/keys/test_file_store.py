@@ -121,7 +121,7 @@ def test_the_wrong_root_key_opens_nothing(tmp_path: Path, first: str | None, sec
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("flip")
     open_store(folder).epoch_key(EPOCH, create=True)

@@ -59,7 +59,7 @@ def test_old_bytes_are_overwritten_under_an_open_name(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, len(NEW) + 8))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_write_cut_at_any_byte_leaves_old_or_new(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "secret"
     replace_file(path, OLD)
