@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
-from biometrics.records import AuditEvent, EnrollmentRecord, Gate, SealedTemplate, TravelToken
+from biometrics.records import AuditEvent, DeviceKey, EnrollmentRecord, Gate, SealedTemplate, TravelToken
+from biometrics.sessions import LivenessSession
 from biometrics.types import Face, FloatArray, Pixels, Template
 
 
@@ -153,8 +154,32 @@ class GateStore(Protocol):
         """Return a gate or None."""
         ...
 
+    def replace(self, gate: Gate) -> None:
+        """Overwrite the gate of the same id; raise `NotFound` if there is none."""
+        ...
+
     def all(self) -> Sequence[Gate]:
         """Return all gates, by id."""
+        ...
+
+
+class DeviceKeyStore(Protocol):
+    """The keys with which gates sign their captures, in the database."""
+
+    def add(self, key: DeviceKey) -> None:
+        """Add a key; raise `Conflict` if it was ever registered, at this gate or another."""
+        ...
+
+    def get(self, gate_id: str, key_id: str) -> DeviceKey | None:
+        """Return a gate's key, also a revoked one; another gate's key is not found."""
+        ...
+
+    def all(self, gate_id: str) -> Sequence[DeviceKey]:
+        """Return a gate's keys, also revoked ones, oldest first."""
+        ...
+
+    def revoke(self, key: DeviceKey, at: datetime) -> None:
+        """Revoke a key from `at` on, which leaves an earlier revocation as it was."""
         ...
 
 
@@ -174,6 +199,38 @@ class NonceStore(Protocol):
         ...
 
 
+class LivenessSessionStore(Protocol):
+    """Liveness sessions in the database."""
+
+    def add(self, session: LivenessSession) -> None:
+        """Add a new session."""
+        ...
+
+    def get(self, session_id: str) -> LivenessSession | None:
+        """Return a session, also one that is over."""
+        ...
+
+    def replace(self, session: LivenessSession) -> None:
+        """Overwrite the session of the same id; raise `NotFound` if there is none."""
+        ...
+
+    def redeem(self, session_id: str, gate_id: str, now: datetime) -> bool:
+        """Use up a session that succeeded at this gate and is unexpired; True for one caller, also of two at once."""
+        ...
+
+    def latest(self, owner: str) -> LivenessSession | None:
+        """Return an owner's newest session."""
+        ...
+
+    def overdue(self, now: datetime) -> Sequence[LivenessSession]:
+        """Return the sessions that are open although `expires_at <= now`."""
+        ...
+
+    def forget_before(self, at: datetime) -> int:
+        """Delete sessions that expired before `at`; return how many."""
+        ...
+
+
 class AuditLog(Protocol):
     """The tamper-evident log. Appending happens in the unit of work's transaction."""
 
@@ -187,7 +244,9 @@ class UnitOfWork(Protocol):
 
     enrollments: EnrollmentStore
     gates: GateStore
+    devices: DeviceKeyStore
     nonces: NonceStore
+    liveness: LivenessSessionStore
     audit: AuditLog
 
     def __enter__(self) -> Self:

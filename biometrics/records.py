@@ -161,13 +161,57 @@ class EnrollmentRecord:
         return now <= self.departs_at <= now + window
 
 
+class LivenessPolicy(StrEnum):
+    """How a gate makes sure of a living person: by PAD on the capture, by an active challenge before it, or by both."""
+
+    PASSIVE = "passive"
+    ACTIVE = "active"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A place where a face is checked, for one purpose; `walk_through` says whether it may search without a token."""
+    """A place where a face is checked, for one purpose.
+
+    `walk_through` says whether it may search without a token, `signed_captures` whether it turns away every capture
+    that no device key of its own has signed.
+    """
 
     id: str
     purpose: Purpose
     walk_through: bool = False
+    liveness: LivenessPolicy = LivenessPolicy.PASSIVE
+    signed_captures: bool = False
+
+    @property
+    def passive(self) -> bool:
+        """Whether PAD looks at every capture."""
+        return self.liveness is not LivenessPolicy.ACTIVE
+
+    @property
+    def active(self) -> bool:
+        """Whether a check needs a liveness session that succeeded."""
+        return self.liveness is not LivenessPolicy.PASSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKey:
+    """The public half of an Ed25519 key (RFC 8032) that lives in a gate's camera or computer and signs its captures.
+
+    `public` are its 32 bytes. The id follows from them, so that one key never stands for two gates and a revoked key
+    never comes back.
+    """
+
+    id: str
+    gate_id: str
+    public: bytes
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+    @staticmethod
+    def id_of(public: bytes) -> str:
+        """Return the id of a public key: the first 128 bits of its SHA-256, in hexadecimal."""
+        return hashlib.sha256(public).hexdigest()[:32]
 
 
 class EventKind(StrEnum):
@@ -182,6 +226,10 @@ class EventKind(StrEnum):
     REVIEWED = "reviewed"
     EPOCH_DESTROYED = "epoch_destroyed"
     GATE_CREATED = "gate_created"
+    GATE_CHANGED = "gate_changed"
+    DEVICE_KEY_ADDED = "device_key_added"
+    DEVICE_KEY_REVOKED = "device_key_revoked"
+    LIVENESS_ENDED = "liveness_ended"
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     PURGED = "purged"

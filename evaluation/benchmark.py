@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,10 @@ from biometrics.ports import FaceDetector, FaceEmbedder
 from biometrics.quality import QualityPolicy, assess_quality
 from biometrics.types import Pixels
 from evaluation.acquisition import Progress, silent
+from evaluation.camera import CameraSettings, photograph
+from evaluation.moving import moved_head, sway
 from liveness.pad import PadDetector
+from liveness.presentation import look_at
 
 WARM_UP = 3
 """Runs that are not counted: the first ones allocate and compile."""
@@ -85,6 +88,41 @@ def benchmark(content: bytes, pipeline: Pipeline, *, runs: int, progress: Progre
     return measured | {"check": measured.pop("check")}
 
 
+def benchmark_burst(
+    contents: Sequence[bytes], pipeline: Pipeline, *, runs: int, progress: Progress = silent
+) -> dict[str, Latency]:
+    """Run the encoded frames of a burst through the gate's own path `runs` times after a warm-up, as `benchmark` does.
+
+    `detect` holds alignment and quality too, `motion` consistency and motion. Raises `UnusableFace` as the gate does.
+    """
+    watch = Stopwatch()
+    for run in range(WARM_UP + runs):
+        if run == WARM_UP:
+            watch = Stopwatch()
+        with watch.stage("check"):
+            _check_burst(contents, pipeline, watch)
+        progress(run + 1, WARM_UP + runs)
+    measured = watch.latencies()
+    return measured | {"check": measured.pop("check")}
+
+
+def pad_share(stages: Mapping[str, Latency]) -> float | None:
+    """Return what PAD adds to the median time of the other networks, as a fraction of it; None without PAD."""
+    if "pad" not in stages:
+        return None
+    return stages["pad"].median_ms / (stages["detect"].median_ms + stages["embed"].median_ms)
+
+
+def living_burst(portrait: Pixels, detector: FaceDetector, frames: int) -> list[Pixels]:
+    """Render a burst of a head that turns a little, so that nothing but PAD decides; raise `UnusableFace`."""
+    landmarks = only_face(detector.detect(portrait)).landmarks
+    rng = np.random.default_rng(0)
+    return [
+        photograph(moved_head(portrait, landmarks, pose), CameraSettings(), rng)
+        for pose in sway(frames, yaw=6, right=0.15)
+    ]
+
+
 def as_frame(portrait: Pixels, width: int, height: int) -> bytes:
     """Scale a portrait to fit into a frame, fill the sides with its border pixels, encode as a camera does (JPEG)."""
     scale = min(width / portrait.shape[1], height / portrait.shape[0])
@@ -98,6 +136,24 @@ def as_frame(portrait: Pixels, width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(framed.astype(np.uint8, copy=False)).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
+
+
+def _check_burst(contents: Sequence[bytes], pipeline: Pipeline, watch: Stopwatch) -> None:
+    with watch.stage("decode"):
+        frames = [pipeline.decode(content) for content in contents]
+    last = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        watch.seconds.setdefault(stage, []).append(now - last)
+        last = now
+
+    seen = look_at(frames, pipeline.detector, pipeline.quality, pipeline.pad, lap)
+    with watch.stage("embed"):
+        probe = pipeline.embedder.embed(seen.sample.aligned)
+    with probe, watch.stage("compare"):
+        cosine(probe, probe)
 
 
 def _check(content: bytes, pipeline: Pipeline, watch: Stopwatch) -> None:

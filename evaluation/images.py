@@ -20,6 +20,10 @@ class ImageSource(Protocol):
         """Return the file; raise `MalformedInput` or `TooLarge`."""
         ...
 
+    def names(self) -> list[str]:
+        """Return the paths of all files that could be photographs, sorted."""
+        ...
+
 
 @contextmanager
 def open_images(path: Path) -> Iterator[ImageSource]:
@@ -56,6 +60,10 @@ class _Folder:
         except OSError:
             raise MalformedInput("The image is missing or cannot be read.") from None
 
+    def names(self) -> list[str]:
+        found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*") if path.is_file())
+        return sorted(name for name in found if _could_be_photograph(name))
+
 
 class _Archive:
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -68,6 +76,13 @@ class _Archive:
             return self._archive.read(name)
         except (KeyError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
             raise MalformedInput("The image is missing or cannot be read.") from None
+
+    def names(self) -> list[str]:
+        return sorted(name for name in self._archive.namelist() if _could_be_photograph(name))
+
+
+def _could_be_photograph(name: str) -> bool:
+    return name.lower().endswith((".jpg", ".jpeg", ".png", ".webp"))
 
 
 def _refuse_larger(size: int, max_bytes: int) -> None:

@@ -146,4 +146,4 @@ def build_pad(settings: Settings) -> PadNetwork:
     network = load_network(
         card.verified_bytes(folder), provider=settings.execution_provider, threads=settings.inference_threads
     )
-    return PadNetwork(network, card, bpcer=settings.pad_bpcer)
+    return PadNetwork(network, card, bpcer=settings.pad_bpcer, burst_bpcer=settings.effective_pad_burst_bpcer)

@@ -69,7 +69,13 @@ class Settings(BaseSettings):
         0.07,
         gt=0,
         lt=1,
-        description="Share of living people that PAD may refer to an officer: one of the card's operating points.",
+        description="Share of living people that PAD may refer on a single frame: one of the card's operating points.",
+    )
+    pad_burst_bpcer: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="The same for a burst of 3 to 8 frames; by default 0.05, or the single frame's where that is less.",
     )
     without_pad: str = Field("", description=f"To run gates without PAD, write exactly: {WITHOUT_PAD_WORDS}.")
     farthest_face_pixels: int = Field(
@@ -100,6 +106,12 @@ class Settings(BaseSettings):
     check_window_seconds: int = Field(60, ge=1, le=600, description="How far a capture's time may be from ours.")
     lockout_failures: int = Field(5, ge=1, le=100, description="Failed checks of one traveller before a lock-out.")
     lockout_seconds: int = Field(300, ge=1, le=86400, description="How long a lock-out lasts.")
+    liveness_session_seconds: int = Field(
+        120, ge=30, le=600, description="How long a liveness session lives, from its opening to its use at a gate."
+    )
+    liveness_sessions: int = Field(
+        256, ge=1, le=10_000, description="Most liveness sessions in memory at once; further ones are refused as busy."
+    )
 
     purge_interval_seconds: float = Field(30, gt=0, le=3600, description="How often expired templates are purged.")
     max_image_bytes: int = Field(10 * 2**20, ge=2**10, description="Largest compressed image.")
@@ -121,9 +133,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 "no PAD network is named and DWARPAL_WITHOUT_PAD is not set: a photograph would open the gate"
             )
+        if self.pad_burst_bpcer is not None and self.pad_burst_bpcer > self.pad_bpcer:
+            raise ValueError("DWARPAL_PAD_BURST_BPCER must not be larger than DWARPAL_PAD_BPCER")
         if self.nearest_face_pixels <= self.farthest_face_pixels:
             raise ValueError("DWARPAL_NEAREST_FACE_PIXELS must be larger than DWARPAL_FARTHEST_FACE_PIXELS")
         return self
+
+    @property
+    def effective_pad_burst_bpcer(self) -> float:
+        """The operating point of a burst, with the default filled in: one frame says less, so it stands stricter."""
+        return self.pad_burst_bpcer if self.pad_burst_bpcer is not None else min(0.05, self.pad_bpcer)
 
     @cached_property
     def effective_database_url(self) -> str:

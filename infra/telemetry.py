@@ -9,6 +9,8 @@ from collections.abc import MutableMapping
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from biometrics.sessions import LivenessSession
+
 LOGGABLE = frozenset(
     {
         "event",
@@ -90,7 +92,19 @@ class Metrics:
             "dwarpal_checks_total", "Gate checks decided", ("gate", "decision", "reason"), registry=self.registry
         )
         self.refused_captures = Counter(
-            "dwarpal_refused_captures_total", "Captures without a usable face (FTA)", ("code",), registry=self.registry
+            "dwarpal_refused_captures_total",
+            "Captures turned away: no usable face (FTA), or no valid signature",
+            ("code",),
+            registry=self.registry,
+        )
+        self.suspected_attacks = Counter(
+            "dwarpal_suspected_attacks_total", "Suspected attacks by cue", ("gate", "cue"), registry=self.registry
+        )
+        self.liveness_sessions = Counter(
+            "dwarpal_liveness_sessions_total",
+            "Liveness sessions that ended",
+            ("gate", "status", "reason"),
+            registry=self.registry,
         )
         self.enrollments = Counter(
             "dwarpal_enrollments_total", "Enrollments by outcome", ("outcome",), registry=self.registry
@@ -110,3 +124,7 @@ class Metrics:
         self.last_purge = Gauge(
             "dwarpal_last_purge_timestamp_seconds", "When the last purge succeeded", registry=self.registry
         )
+
+    def count_liveness_session(self, session: LivenessSession) -> None:
+        """Count a session that ended; all kiosks together, for their keys are no gates."""
+        self.liveness_sessions.labels(session.gate_id or "kiosk", session.status.value, session.reason or "").inc()

@@ -6,6 +6,7 @@ that the edge of a sheet or of a display comes into view, and returns the probab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +30,14 @@ class PadAssessment:
         return self.bona_fide
 
 
+@dataclass(frozen=True, slots=True)
+class BurstAssessment:
+    """The verdict on several frames of one face together, and on each of them by the same threshold."""
+
+    bona_fide: bool
+    frames: tuple[PadAssessment, ...]
+
+
 class PadDetector(Protocol):
     """Tells a living face from a picture of one."""
 
@@ -41,24 +50,34 @@ class PadDetector(Protocol):
         """Assess one detected face in the image that it was detected in."""
         ...
 
+    def assess_burst(self, images: Sequence[Pixels], faces: Sequence[Face]) -> BurstAssessment:
+        """Assess the one face of several frames, each with the frame that it was detected in."""
+        ...
+
 
 class PadNetwork:
     """A `PadDetector` made of a network and its card; safe for several threads if the network is.
 
-    `bpcer` chooses the operating point on the card: the share of living people that it may refuse. Raises
-    `ModelUnusable` if the card has no such point or describes another task.
+    `bpcer` chooses the operating point on the card for a single frame: the share of living people that it may refuse;
+    `burst_bpcer` the one for several frames together, by default the same. Raises `ModelUnusable` if the card has no
+    such point or describes another task.
     """
 
-    def __init__(self, network: Network, card: ModelCard, *, bpcer: float = 0.05) -> None:
+    def __init__(
+        self, network: Network, card: ModelCard, *, bpcer: float = 0.05, burst_bpcer: float | None = None
+    ) -> None:
         if card.task != "pad":
             raise ModelUnusable("The model card does not describe a PAD network.")
         thresholds = {point.rate: point.threshold for point in card.operating_points}
-        if bpcer not in thresholds:
-            raise ModelUnusable(f"The model card has no operating point for a BPCER of {bpcer}.")
+        burst_bpcer = bpcer if burst_bpcer is None else burst_bpcer
+        for rate in (bpcer, burst_bpcer):
+            if rate not in thresholds:
+                raise ModelUnusable(f"The model card has no operating point for a BPCER of {rate}.")
         self._network = network
         self._input = card.input
         self._digest = card.sha256
         self._threshold = thresholds[bpcer]
+        self._burst_threshold = thresholds[burst_bpcer]
 
     @property
     def model_digest(self) -> str:
@@ -72,12 +91,31 @@ class PadNetwork:
 
     def assess(self, image: Pixels, face: Face) -> PadAssessment:
         """Assess one detected face; raise `ModelUnusable` if the network answers with something else than a score."""
+        score = self._score(image, face)
+        return PadAssessment(score >= self._threshold, score)
+
+    def assess_burst(self, images: Sequence[Pixels], faces: Sequence[Face]) -> BurstAssessment:
+        """Assess the face of several frames; the mean of the scores' logits decides (docs/liveness.md).
+
+        One run a frame: on OpenVINO and TensorRT every new size of a batch would be compiled anew.
+        """
+        scores = [self._score(image, face) for image, face in zip(images, faces, strict=True)]
+        frames = tuple(PadAssessment(score >= self._burst_threshold, score) for score in scores)
+        return BurstAssessment(fused(scores) >= self._burst_threshold, frames)
+
+    def _score(self, image: Pixels, face: Face) -> float:
         crop = context_crop(image, face, context=self._input.context, size=self._input.size)
         batch = normalized(crop[None], mean=self._input.mean, std=self._input.std)
         score = float(self._network.run(batch)[0].reshape(-1)[0])
         if not 0.0 <= score <= 1.0:  # also refuses NaN: any doubt keeps the gate shut
             raise ModelUnusable("The PAD network gave something else than a probability.")
-        return PadAssessment(score >= self._threshold, score)
+        return score
+
+
+def fused(scores: Sequence[float]) -> float:
+    """Return the probability whose logit is the mean of the scores' logits; certainty is held to one in a million."""
+    kept = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    return float(1 / (1 + np.exp(-np.mean(np.log(kept / (1 - kept))))))
 
 
 def normalized(crops: Pixels, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> FloatArray:

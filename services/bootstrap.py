@@ -15,6 +15,7 @@ from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
 from biometrics.quality import QualityPolicy
 from enrollment.enroll import EnrollmentService
 from enrollment.retention import RetentionService
+from infra.capture_signing import Ed25519Verifier
 from infra.clock import build_clock
 from infra.database.engine import Engine, build_engine, migrate
 from infra.database.scrub import build_scrubber
@@ -26,7 +27,9 @@ from infra.keys.store import KeyStore
 from infra.models import build_detector, build_embedder, build_pad, find_card, site_folder
 from infra.settings import Settings
 from infra.telemetry import Metrics
+from liveness.frame_judge import FrameJudge
 from liveness.pad import PadDetector
+from liveness.session_service import LivenessSessions, SessionPolicy
 from services.calibration import Calibration, calibration_in_force
 from verification.check import CheckService
 from verification.policy import LockoutPolicy, MatchPolicy
@@ -77,6 +80,7 @@ class Dwarpal:
     gallery: Gallery
     enrollment: EnrollmentService
     checks: CheckService
+    liveness: LivenessSessions[SqlUnitOfWork]
     retention: RetentionService
     metrics: Metrics
     calibration: Calibration
@@ -87,7 +91,8 @@ class Dwarpal:
         return self.storage.settings
 
     def close(self) -> None:
-        """Overwrite the galleries and let the database go."""
+        """Overwrite the galleries and the liveness sessions' templates, and let the database go."""
+        self.liveness.close()
         for enrollment_id in self.gallery.ids():
             self.gallery.remove(enrollment_id)
         self.storage.engine.dispose()
@@ -136,6 +141,21 @@ def build_dwarpal(
     calibration = calibration_in_force(storage, networks.embedder_card)
     match = MatchPolicy(calibration.measured, calibration.fmr, calibration.fpir, settings.cosine_threshold)
     window = timedelta(hours=settings.walk_through_window_hours)
+    lockout = LockoutPolicy(settings.lockout_failures, timedelta(seconds=settings.lockout_seconds))
+    liveness = LivenessSessions(
+        FrameJudge(networks.detector, networks.embedder, quality),
+        SessionPolicy(
+            lifetime=timedelta(seconds=settings.liveness_session_seconds),
+            most_held=settings.liveness_sessions,
+            window=timedelta(seconds=settings.check_window_seconds),
+            lockout_failures=lockout.failures,
+            lockout=lockout.duration,
+        ),
+        same_person=match.claimed(),
+        unit_of_work=storage.unit_of_work,
+        clock=storage.clock,
+        on_end=metrics.count_liveness_session,
+    )
     dwarpal = Dwarpal(
         storage,
         networks,
@@ -164,10 +184,13 @@ def build_dwarpal(
             storage.clock,
             quality,
             match,
-            LockoutPolicy(settings.lockout_failures, timedelta(seconds=settings.lockout_seconds)),
+            lockout,
             timedelta(seconds=settings.check_window_seconds),
             window,
+            Ed25519Verifier(),
+            proofs=liveness,
         ),
+        liveness,
         build_retention(storage, gallery, networks.embedder.model_digest),
         metrics,
         calibration,

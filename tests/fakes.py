@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -15,8 +15,10 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from biometrics.errors import Conflict, KeyDestroyed, NotFound, NotReady, SealBroken
+from biometrics.ports import UnitOfWork
 from biometrics.records import (
     AuditEvent,
+    DeviceKey,
     EnrollmentRecord,
     EventKind,
     Gate,
@@ -26,8 +28,9 @@ from biometrics.records import (
     epoch_end,
     latest_expiry,
 )
+from biometrics.sessions import LivenessSession, LivenessStatus
 from biometrics.types import EMBEDDING_SIZE, Face, FloatArray, Pixels, Template
-from liveness.pad import PadAssessment
+from liveness.pad import BurstAssessment, PadAssessment, fused
 
 
 class FakeClock:
@@ -123,6 +126,21 @@ class FakePadDetector:
     def assess(self, image: Pixels, face: Face) -> PadAssessment:
         score = float(image.mean()) / 255
         return PadAssessment(score >= 0.5, score)
+
+    def assess_burst(self, images: Sequence[Pixels], faces: Sequence[Face]) -> BurstAssessment:
+        frames = tuple(self.assess(image, face) for image, face in zip(images, faces, strict=True))
+        return BurstAssessment(fused([frame.score for frame in frames]) >= 0.5, frames)
+
+
+class FakeLivenessProofs:
+    """`LivenessProofs` that redeems each session once, at its gate, for its face."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, tuple[str, FloatArray]] = {}
+
+    def redeem(self, unit: UnitOfWork, session_id: str, gate_id: str, probe: Template, now: datetime) -> bool:
+        at, face = self.sessions.pop(session_id, ("", probe.vector))
+        return at == gate_id and float(face @ probe.vector) >= 0.5
 
 
 class FakeSealer:
@@ -242,7 +260,9 @@ class FakeTables:
 
     enrollments: dict[str, EnrollmentRecord] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
+    devices: dict[str, DeviceKey] = field(default_factory=dict)
     nonces: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    liveness: dict[str, LivenessSession] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
 
 
@@ -300,8 +320,36 @@ class FakeGateStore:
     def get(self, gate_id: str) -> Gate | None:
         return self._rows.get(gate_id)
 
+    def replace(self, gate: Gate) -> None:
+        if gate.id not in self._rows:
+            raise NotFound
+        self._rows[gate.id] = gate
+
     def all(self) -> Sequence[Gate]:
         return [self._rows[gate_id] for gate_id in sorted(self._rows)]
+
+
+class FakeDeviceKeyStore:
+    """A `DeviceKeyStore` on a dict."""
+
+    def __init__(self, rows: dict[str, DeviceKey]) -> None:
+        self._rows = rows
+
+    def add(self, key: DeviceKey) -> None:
+        if key.id in self._rows:
+            raise Conflict("This key is or was registered already: make a new one.", code="device_key_exists")
+        self._rows[key.id] = key
+
+    def get(self, gate_id: str, key_id: str) -> DeviceKey | None:
+        key = self._rows.get(key_id)
+        return key if key is not None and key.gate_id == gate_id else None
+
+    def all(self, gate_id: str) -> Sequence[DeviceKey]:
+        return sorted((k for k in self._rows.values() if k.gate_id == gate_id), key=lambda k: k.created_at)
+
+    def revoke(self, key: DeviceKey, at: datetime) -> None:
+        if self._rows[key.id].revoked_at is None:
+            self._rows[key.id] = replace(key, revoked_at=at)
 
 
 class FakeNonceStore:
@@ -322,6 +370,45 @@ class FakeNonceStore:
         old = [key for key, time in self._rows.items() if time < at]
         for key in old:
             del self._rows[key]
+        return len(old)
+
+
+class FakeLivenessSessionStore:
+    """A `LivenessSessionStore` on a dict."""
+
+    def __init__(self, rows: dict[str, LivenessSession]) -> None:
+        self._rows = rows
+
+    def add(self, session: LivenessSession) -> None:
+        self._rows[session.id] = session
+
+    def get(self, session_id: str) -> LivenessSession | None:
+        return self._rows.get(session_id)
+
+    def replace(self, session: LivenessSession) -> None:
+        if session.id not in self._rows:
+            raise NotFound
+        self._rows[session.id] = session
+
+    def redeem(self, session_id: str, gate_id: str, now: datetime) -> bool:
+        row = self._rows.get(session_id)
+        if row is None or row.gate_id != gate_id or row.redeemed_at is not None:
+            return False
+        if row.status is not LivenessStatus.SUCCEEDED or row.expires_at <= now:
+            return False
+        self._rows[session_id] = replace(row, redeemed_at=now)
+        return True
+
+    def latest(self, owner: str) -> LivenessSession | None:
+        return max((s for s in self._rows.values() if s.owner == owner), key=lambda s: s.created_at, default=None)
+
+    def overdue(self, now: datetime) -> Sequence[LivenessSession]:
+        return [s for s in self._rows.values() if s.status.is_open and s.expires_at <= now]
+
+    def forget_before(self, at: datetime) -> int:
+        old = [s.id for s in self._rows.values() if s.expires_at < at]
+        for session_id in old:
+            del self._rows[session_id]
         return len(old)
 
 
@@ -351,7 +438,9 @@ class FakeUnitOfWork:
         stores = {
             "enrollments": FakeEnrollmentStore(self._copy.enrollments),
             "gates": FakeGateStore(self._copy.gates),
+            "devices": FakeDeviceKeyStore(self._copy.devices),
             "nonces": FakeNonceStore(self._copy.nonces),
+            "liveness": FakeLivenessSessionStore(self._copy.liveness),
             "audit": FakeAuditLog(self._copy.events, self._keys),
         }
         for name, store in stores.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,6 +14,8 @@ from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, Pu
 from biometrics.types import Pixels
 from enrollment.enroll import Enrolled, EnrollmentService
 from enrollment.retention import RetentionService
+from infra.capture_signing import Ed25519Verifier
+from liveness.injection import CaptureClaim, CaptureSignature
 from tests.factories import NOON, make_capture, make_card, make_consent, make_face
 from tests.fakes import (
     FakeClock,
@@ -19,6 +23,7 @@ from tests.fakes import (
     FakeFaceEmbedder,
     FakeGallery,
     FakeKeyStore,
+    FakeLivenessProofs,
     FakePadDetector,
     FakeScrubber,
     FakeSealer,
@@ -47,6 +52,7 @@ class House:
         self.keys = FakeKeyStore()
         self.detector = FakeFaceDetector(make_face())
         self.embedder = FakeFaceEmbedder()
+        self.proofs = FakeLivenessProofs()
         self.gallery = FakeGallery()
         self.scrubber = FakeScrubber()
         self.tables = FakeTables(
@@ -81,6 +87,8 @@ class House:
             lockout=LockoutPolicy(5, timedelta(minutes=5)),
             capture_window=timedelta(seconds=60),
             walk_through_window=WINDOW,
+            signatures=Ed25519Verifier(),
+            proofs=Watched(self.proofs, "proofs", self.journal),
         )
         self.retention = RetentionService(
             sealer=seams["sealer"],
@@ -125,21 +133,27 @@ class House:
         *,
         gate: str = "entry",
         image: Pixels | None = None,
+        images: Sequence[Pixels] | None = None,
         nonce: str | None = None,
         captured_at: datetime | None = None,
         flight: str | None = None,
+        sign: Callable[[CaptureClaim], CaptureSignature | None] = lambda claim: None,
+        liveness_session: str | None = None,
     ) -> CheckResult:
         """Let a person stand before a gate."""
-        return self.checks.check(
-            CheckRequest(
-                gate_id=gate,
-                image=make_capture(person, shot=1) if image is None else image,
-                nonce=nonce or secrets.token_hex(16),
-                captured_at=captured_at or self.clock.now(),
-                token=token,
-                flight=flight,
-            )
+        frames = images or [make_capture(person, shot=1) if image is None else image]
+        claim = CaptureClaim(
+            gate,
+            nonce or secrets.token_hex(16),
+            captured_at or self.clock.now(),
+            tuple(hashlib.sha256(frame.tobytes()).digest() for frame in frames),
         )
+
+        def decode() -> AbstractContextManager[Sequence[Pixels]]:
+            self.journal.note("decode")
+            return nullcontext(frames)
+
+        return self.checks.check(CheckRequest(claim, decode, token, flight, sign(claim), liveness_session))
 
     def answer(self, person: int = 1, token: TravelToken | None = None, **request: object) -> tuple[str, str]:
         """Return the outcome and the reason of a check."""

@@ -1,7 +1,8 @@
 """One gate check, in a straight line.
 
-1. load the gate and its purpose;  2. detect exactly one usable face;  3. sample quality;
-4. PAD, before any embedding exists;  5. align and embed the probe;
+1. load the gate, its purpose and its policy; turn a replay or a missing signature away before a pixel is decoded;
+2. detect exactly one usable face;  3. sample quality;  4. consistency and motion of a burst, then PAD, before any
+embedding exists;  5. embed the probe, and use up its liveness session where the gate asks for one;
 6. find the candidate (claimed: the travel token's; walk-through: the gallery proposes);
 7. the database disposes: unexpired, consent covers this purpose, the key still exists;
 8. compare, the policy decides;  9. append to the audit log;  10. commit, then answer.
@@ -9,44 +10,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from biometrics.capture import Sample, acquire
 from biometrics.comparison import cosine
-from biometrics.errors import Conflict, NotFound, SealBroken, UnusableFace
+from biometrics.errors import Conflict, NotFound, SealBroken
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer, UnitOfWork
 from biometrics.quality import QualityPolicy
 from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, TravelToken, new_id
 from biometrics.types import Pixels, Template
+from liveness.cue import Cue
+from liveness.injection import CaptureClaim, CaptureSignature, SignatureVerifier, demand_signature
 from liveness.pad import PadDetector
+from liveness.presentation import check_frame_count, look_at
+from liveness.session import LivenessProofs
 from verification.decision import Decision, Reason, admit, deny, refer
 from verification.policy import POLICY_VERSION, LockoutPolicy, MatchPolicy, record_allows
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What a gate sends: a capture, its nonce and time, and either a travel token or nothing (walk-through)."""
+    """What a gate sends: the claim about a capture of one or several frames, and a travel token unless walk-through.
 
-    gate_id: str
-    image: Pixels = field(repr=False)
-    nonce: str
-    captured_at: datetime
+    `frames` decodes them, in the claim's order, and overwrites their pixels on leaving.
+    """
+
+    claim: CaptureClaim
+    frames: Callable[[], AbstractContextManager[Sequence[Pixels]]] = field(repr=False)
     token: TravelToken | None = field(default=None, repr=False)
     flight: str | None = None
+    signature: CaptureSignature | None = None
+    liveness_session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the gate is told, and how long each stage took in milliseconds (for metrics, not for the gate)."""
+    """What the gate is told; for metrics only, the milliseconds of each stage and what betrayed an attack."""
 
     check_id: str
     decision: Decision
     audit_index: int
     at: datetime
     stage_ms: dict[str, float]
+    cue: Cue | None = None
 
 
 @dataclass(frozen=True)
@@ -66,52 +75,51 @@ class CheckService:
     lockout: LockoutPolicy
     capture_window: timedelta
     walk_through_window: timedelta
+    signatures: SignatureVerifier
+    proofs: LivenessProofs | None = None
 
     def check(self, request: CheckRequest) -> CheckResult:
         """Decide, record, commit; an exception means that nothing was committed and the gate stays shut.
 
-        Raises `NotFound` for an unknown gate, `Conflict` for a replayed nonce or a stale capture, `UnusableFace` for a
+        Raises `NotFound` for an unknown gate, `MalformedInput` for two frames or more than eight, `Conflict` for a
+        replayed nonce or a stale capture, `NotPermitted` for a signature that is missing or wrong, `UnusableFace` for a
         capture without exactly one face of sufficient quality: no decision was made, the gate captures again.
         """
         watch = _Stopwatch()
-        # 1. the gate and its purpose; a replay is turned away before it costs a network run
+        # 1. the gate and its policy; a replay or a forgery is turned away before it costs decoding or a network run
         gate = self._gate_for(request)
-        # 2. to 4. one usable, live face
-        sample, alive = self._sample(request.image, watch)
-        if not alive:
-            return self._conclude(request, gate, None, watch)
+        with request.frames() as frames:
+            watch.lap("decode")
+            # 2. to 4. one usable, live face
+            seen = look_at(frames, self.detector, self.quality, self.pad if gate.passive else None, watch.lap)
+        if seen.cue is not None:
+            return self._conclude(request, gate, None, watch, seen.cue)
         # 5. the probe
-        with self.embedder.embed(sample.aligned) as probe:
+        with self.embedder.embed(seen.sample.aligned) as probe:
             watch.lap("embed")
             return self._conclude(request, gate, probe, watch)
 
     def _gate_for(self, request: CheckRequest) -> Gate:
+        claim = request.claim
+        check_frame_count(len(claim.digests))
         with self.reading() as unit:
-            gate = unit.gates.get(request.gate_id)
+            gate = unit.gates.get(claim.gate_id)
             if gate is None:
                 raise NotFound
-            if abs(self.clock.now() - request.captured_at) > self.capture_window:
+            if abs(self.clock.now() - claim.captured_at) > self.capture_window:
                 raise Conflict("The capture's time is too far from ours: capture again.", code="stale_capture")
-            if unit.nonces.seen(gate.id, request.nonce):
+            if unit.nonces.seen(gate.id, claim.nonce):
                 raise Conflict("This capture was sent before.", code="replayed")
+            demand_signature(gate, claim, request.signature, unit.devices, self.signatures)
         return gate
 
-    def _sample(self, image: Pixels, watch: _Stopwatch) -> tuple[Sample, bool]:
-        # 2. exactly one face, aligned; 3. quality
-        sample = acquire(image, self.detector, self.quality)
-        watch.lap("detect")
-        if not sample.quality:
-            raise UnusableFace("The face cannot be used: capture again.", code=sample.quality.problems[0])
-        # 4. presentation attack detection
-        alive = self.pad is None or self.pad.assess(image, sample.face).bona_fide
-        watch.lap("pad")
-        return sample, alive
-
-    def _conclude(self, request: CheckRequest, gate: Gate, probe: Template | None, watch: _Stopwatch) -> CheckResult:
+    def _conclude(
+        self, request: CheckRequest, gate: Gate, probe: Template | None, watch: _Stopwatch, cue: Cue | None = None
+    ) -> CheckResult:
         """Steps 6 to 10 in one transaction; no probe means a suspected attack."""
         with self.unit_of_work() as unit:
             now = self.clock.now()  # once the lock is held: waiting for it must not make a decision look older
-            unit.nonces.add(gate.id, request.nonce, now)
+            unit.nonces.add(gate.id, request.claim.nonce, now)
             decision, record = self._decide(unit, request, gate, probe, now)
             # 9. the log first
             self._count(unit, record, decision, now)
@@ -120,7 +128,7 @@ class CheckService:
             # 10. then the answer
             unit.commit()
         watch.lap("decide")
-        return CheckResult(check_id, decision, index, now, watch.laps)
+        return CheckResult(check_id, decision, index, now, watch.laps, cue)
 
     def _decide(
         self, unit: UnitOfWork, request: CheckRequest, gate: Gate, probe: Template | None, now: datetime
@@ -128,9 +136,16 @@ class CheckService:
         if probe is None:
             record = self._claimed_record(unit, request.token, now)
             return refer(Reason.ATTACK_SUSPECTED, counts_as_failure=True), record
+        if gate.active and not self._lived(unit, request.liveness_session, gate, probe, now):
+            return refer(Reason.LIVENESS_REQUIRED), self._claimed_record(unit, request.token, now)
         if request.token is not None:
             return self._decide_claimed(unit, request.token, gate, probe, now)
         return self._decide_walk_through(unit, request.flight, gate, probe, now)
+
+    def _lived(self, unit: UnitOfWork, session: str | None, gate: Gate, probe: Template, now: datetime) -> bool:
+        return (
+            session is not None and self.proofs is not None and self.proofs.redeem(unit, session, gate.id, probe, now)
+        )
 
     def _claimed_record(self, unit: UnitOfWork, token: TravelToken | None, now: datetime) -> EnrollmentRecord | None:
         """The token's enrollment, if the token is genuine: a wrong share is as good as no enrollment."""

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     PURPOSE_NOT_CONSENTED = "purpose_not_consented"
     WALK_THROUGH_NOT_OFFERED = "walk_through_not_offered"
     ATTACK_SUSPECTED = "attack_suspected"
+    LIVENESS_REQUIRED = "liveness_required"
     DUPLICATE_SUSPECTED = "duplicate_suspected"
     LOCKED_OUT = "locked_out"
     ENROLLED_WITH_OTHER_MODEL = "enrolled_with_other_model"

@@ -226,7 +226,7 @@ _TEXT_FIELDS = {
     "expires_at": _TIME,
     "event": re.compile(
         "enrolled|checked|moved_out|moved_in|withdrawn|expired|reviewed|epoch_destroyed|gate_created"
-        "|key_created|key_revoked|purged|calibrated"
+        "|gate_changed|device_key_added|device_key_revoked|liveness_ended|key_created|key_revoked|purged|calibrated"
     ),
     "event_id": _CODE,
     "policy": _CODE,

@@ -10,9 +10,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from biometrics.errors import Conflict, NotFound
-from biometrics.records import Consent, EnrollmentRecord, Gate, Purpose, SealedTemplate, latest_expiry
+from biometrics.records import (
+    Consent,
+    DeviceKey,
+    EnrollmentRecord,
+    Gate,
+    LivenessPolicy,
+    Purpose,
+    SealedTemplate,
+    latest_expiry,
+)
 from infra.database.insert_once import insert_once
-from infra.database.tables import EnrollmentRow, GateRow, NonceRow
+from infra.database.tables import DeviceKeyRow, EnrollmentRow, GateRow, NonceRow
 
 _BATCH = 100
 
@@ -88,18 +97,51 @@ class SqlGateStore:
 
     def add(self, gate: Gate) -> None:
         """Add a gate; raise `Conflict` if the id is taken."""
-        values = {"id": gate.id, "purpose": gate.purpose.value, "walk_through": gate.walk_through}
-        if not insert_once(self._session, GateRow, values):
+        if not insert_once(self._session, GateRow, _gate_values(gate)):
             raise Conflict("There is a gate of this name already.", code="gate_exists")
 
     def get(self, gate_id: str) -> Gate | None:
         """Return a gate or None."""
-        row = self._session.get(GateRow, gate_id)
+        row = self._session.get(GateRow, gate_id, populate_existing=True)
         return None if row is None else _gate(row)
+
+    def replace(self, gate: Gate) -> None:
+        """Overwrite the gate of the same id; raise `NotFound` if there is none."""
+        statement = update(GateRow).where(GateRow.id == gate.id).values(**_gate_values(gate))
+        if self._session.execute(statement.returning(GateRow.id)).first() is None:
+            raise NotFound
 
     def all(self) -> Sequence[Gate]:
         """Return all gates, by id."""
         return [_gate(row) for row in self._session.scalars(select(GateRow).order_by(GateRow.id))]
+
+
+class SqlDeviceKeyStore:
+    """The keys with which gates sign their captures."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, key: DeviceKey) -> None:
+        """Add a key; raise `Conflict` if it was ever registered, at this gate or another."""
+        values = {"id": key.id, "gate_id": key.gate_id, "public": key.public, "created_at": key.created_at}
+        if not insert_once(self._session, DeviceKeyRow, values | {"revoked_at": key.revoked_at}):
+            raise Conflict("This key is or was registered already: make a new one.", code="device_key_exists")
+
+    def get(self, gate_id: str, key_id: str) -> DeviceKey | None:
+        """Return a gate's key, also a revoked one; another gate's key is not found."""
+        row = self._session.get(DeviceKeyRow, key_id, populate_existing=True)
+        return None if row is None or row.gate_id != gate_id else _device_key(row)
+
+    def all(self, gate_id: str) -> Sequence[DeviceKey]:
+        """Return a gate's keys, also revoked ones, oldest first."""
+        query = select(DeviceKeyRow).where(DeviceKeyRow.gate_id == gate_id)
+        return [_device_key(row) for row in self._session.scalars(query.order_by(DeviceKeyRow.created_at))]
+
+    def revoke(self, key: DeviceKey, at: datetime) -> None:
+        """Revoke a key from `at` on, which leaves an earlier revocation as it was."""
+        unrevoked = (DeviceKeyRow.id == key.id) & DeviceKeyRow.revoked_at.is_(None)
+        self._session.execute(update(DeviceKeyRow).where(unrevoked).values(revoked_at=at))
 
 
 class SqlNonceStore:
@@ -179,4 +221,18 @@ def _record(row: EnrollmentRow) -> EnrollmentRecord:
 
 
 def _gate(row: GateRow) -> Gate:
-    return Gate(row.id, Purpose(row.purpose), row.walk_through)
+    return Gate(row.id, Purpose(row.purpose), row.walk_through, LivenessPolicy(row.liveness), row.signed_captures)
+
+
+def _gate_values(gate: Gate) -> dict[str, object]:
+    return {
+        "id": gate.id,
+        "purpose": gate.purpose.value,
+        "walk_through": gate.walk_through,
+        "liveness": gate.liveness.value,
+        "signed_captures": gate.signed_captures,
+    }
+
+
+def _device_key(row: DeviceKeyRow) -> DeviceKey:
+    return DeviceKey(row.id, row.gate_id, row.public, row.created_at, row.revoked_at)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, SmallInteger, String
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, SmallInteger, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from biometrics.records import RETENTION
+from biometrics.records import RETENTION, LivenessPolicy
 from infra.database.base import Base, UtcTime
 
 RETENTION_MICROSECONDS = int(RETENTION.total_seconds()) * 1_000_000
@@ -63,6 +63,20 @@ class GateRow(Base):
     id: Mapped[str] = mapped_column(String(100), primary_key=True)
     purpose: Mapped[str] = mapped_column(String(32))
     walk_through: Mapped[bool]
+    liveness: Mapped[str] = mapped_column(String(32), server_default=LivenessPolicy.PASSIVE.value)
+    signed_captures: Mapped[bool] = mapped_column(server_default=false())
+
+
+class DeviceKeyRow(Base):
+    """The public half of a key with which a gate's device signs captures; the primary key lets no key serve twice."""
+
+    __tablename__ = "device_key"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    gate_id: Mapped[str] = mapped_column(String(100), index=True)
+    public: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class NonceRow(Base):
@@ -73,6 +87,24 @@ class NonceRow(Base):
     gate_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     nonce: Mapped[str] = mapped_column(String(200), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class LivenessSessionRow(Base):
+    """A liveness session: when, whose, and what became of it; see `LivenessSession`."""
+
+    __tablename__ = "liveness_session"
+    __table_args__ = (Index("ix_liveness_session_owner", "owner", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(110))
+    gate_id: Mapped[str | None] = mapped_column(String(100))
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    failures: Mapped[int]
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    reason: Mapped[str | None] = mapped_column(String(32))
+    redeemed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class ApiKeyRow(Base):

@@ -12,10 +12,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from biometrics.errors import NotReady
-from biometrics.ports import AuditLog, EnrollmentStore, GateStore, NonceStore
+from biometrics.ports import AuditLog, DeviceKeyStore, EnrollmentStore, GateStore, LivenessSessionStore, NonceStore
 from infra.audit.log import SqlAuditLog
 from infra.database.engine import READ_ONLY_OPTION
-from infra.database.stores import SqlEnrollmentStore, SqlGateStore, SqlNonceStore
+from infra.database.session_store import SqlLivenessSessionStore
+from infra.database.stores import SqlDeviceKeyStore, SqlEnrollmentStore, SqlGateStore, SqlNonceStore
 from infra.keys.store import KeyStore
 
 _AWAY = (OperationalError, PoolTimeout)
@@ -31,7 +32,9 @@ class SqlUnitOfWork:
 
     enrollments: EnrollmentStore
     gates: GateStore
+    devices: DeviceKeyStore
     nonces: NonceStore
+    liveness: LivenessSessionStore
     audit: AuditLog
     log: SqlAuditLog
     """The same log as `audit`, with everything that can be read from it."""
@@ -66,7 +69,9 @@ class SqlUnitOfWork:
         self._session = session
         self.enrollments = SqlEnrollmentStore(session, lock=not self._read_only)
         self.gates = SqlGateStore(session)
+        self.devices = SqlDeviceKeyStore(session)
         self.nonces = SqlNonceStore(session)
+        self.liveness = SqlLivenessSessionStore(session)
         self.log = SqlAuditLog(session, self._keys, self._site)
         self.audit = self.log
         return self

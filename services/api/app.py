@@ -16,8 +16,8 @@ from infra.settings import Settings
 from infra.telemetry import Metrics, configure_logging
 from services.api.errors import Problem, install_error_handlers
 from services.api.middleware import install_middleware
-from services.api.routes import audit, enrollments, gates, health, jobs, keys, me
-from services.api.schemas import BatchRequest, CheckRequestBody, EnrollmentRequest, JobItem
+from services.api.routes import audit, devices, enrollments, gates, health, jobs, keys, liveness, me
+from services.api.schemas import BatchRequest, CheckRequestBody, EnrollmentRequest, FramesBody, JobItem
 from services.api.uploads import ComputeSlots, keep_uploads_in_memory, largest_body
 from services.bootstrap import Dwarpal, build_dwarpal
 from services.jobs import Jobs
@@ -44,7 +44,12 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
         system = app.state.dwarpal = build(settings, metrics)
         batches: Jobs[JobItem] = Jobs(system.storage.clock)
         app.state.jobs = batches
-        sweeper = app.state.sweeper = Sweeper(system, also=batches.forget)
+
+        def forget() -> None:
+            batches.forget()
+            system.liveness.sweep()
+
+        sweeper = app.state.sweeper = Sweeper(system, also=forget)
         sweeper.sweep()
         sweeper.start()
         log.info("ready", gallery=system.gallery.size(), provider=system.networks.providers["embedder"])
@@ -74,7 +79,7 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
     app.state.slots = ComputeSlots(max(2, os.cpu_count() or 2))
     install_error_handlers(app)
     install_middleware(app, metrics=metrics, max_body=largest_body(settings), rate_address=settings.rate_address)
-    for routes in (enrollments, jobs, gates, keys, me, audit, health):
+    for routes in (enrollments, jobs, gates, devices, liveness, keys, me, audit, health):
         app.include_router(routes.router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
@@ -95,6 +100,7 @@ def describe(app: FastAPI) -> dict[str, object]:
                 (EnrollmentRequest, "validation"),
                 (BatchRequest, "validation"),
                 (CheckRequestBody, "validation"),
+                (FramesBody, "validation"),
                 (Problem, "serialization"),
             ],
             ref_template="#/components/schemas/{model}",

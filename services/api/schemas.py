@@ -7,8 +7,11 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from biometrics.records import Purpose
+from biometrics.records import LivenessPolicy, Purpose
+from biometrics.sessions import LivenessStatus
 from infra.api_keys import Role
+from liveness.challenge import Refusal, Step
+from liveness.frame_judge import MOST_FRAMES
 from services.api.errors import RejectedImage
 from services.calibration import Source
 from services.jobs import JobStatus
@@ -151,8 +154,15 @@ class Deleted(BaseModel):
     pages_scrubbed: bool
 
 
+class Signature(Request):
+    """A device's signature of this capture; what is signed stands in docs/liveness.md."""
+
+    key_id: Id
+    value: str = Field(pattern="^[A-Za-z0-9_-]{86}$", description="Ed25519, 64 bytes, base64url without padding")
+
+
 class CheckRequestBody(Request):
-    """The JSON part `check` beside the image: a nonce used once, the capture's time, and whom to look for."""
+    """The JSON part `check` beside the images: a nonce used once, the capture's time, and whom to look for."""
 
     nonce: Nonce
     captured_at: AwareDatetime
@@ -160,6 +170,36 @@ class CheckRequestBody(Request):
         None, max_length=200, description="claimed (1:1); leave out for walk-through (1:N)"
     )
     flight: Flight | None = Field(None, description="walk-through: search this flight only")
+    signature: Signature | None = Field(None, description="needed where the gate takes signed captures only")
+    liveness_session: Id | None = Field(None, description="needed where the gate asks for an active challenge")
+
+
+class Frame(Request):
+    """What is said about one frame: the nonce of the step that it was captured for, and when."""
+
+    nonce: Nonce
+    captured_at: AwareDatetime
+
+
+class FramesBody(Request):
+    """The JSON part `frames` beside the images: one entry for each, in the same order."""
+
+    frames: list[Frame] = Field(min_length=1, max_length=MOST_FRAMES)
+    signature: Signature | None = Field(None, description="needed where the gate takes signed captures only")
+
+
+class LivenessState(BaseModel):
+    """A liveness session; `step` and `nonce` change together, and only the present step is ever told."""
+
+    session_id: Id
+    status: LivenessStatus
+    step: Step | None = Field(description="what to show to the person now, while the session is open")
+    steps_done: int
+    steps_total: int | None = Field(description="while the session is open")
+    nonce: Nonce | None = Field(description="for frames of this step, captured after this answer arrived")
+    reason: Refusal | None = Field(description="why it failed")
+    redeemed: bool = Field(description="a gate check has used it up")
+    expires_at: datetime
 
 
 class CheckAnswer(BaseModel):
@@ -179,14 +219,45 @@ class GateBody(Request):
     id: GateId
     purpose: Purpose
     walk_through: bool = False
+    liveness: LivenessPolicy = LivenessPolicy.PASSIVE
+    signed_captures: bool = False
+
+
+class GateChange(Request):
+    """What to change of a gate; what is left out, or null, stays."""
+
+    liveness: LivenessPolicy | None = None
+    signed_captures: bool | None = None
 
 
 class GateState(BaseModel):
-    """A gate."""
+    """A gate: `liveness` and `signed_captures` are its policy against attacks."""
 
     id: str
     purpose: Purpose
     walk_through: bool
+    liveness: LivenessPolicy
+    signed_captures: bool
+
+
+class DeviceKeyBody(Request):
+    """The public half of a device's Ed25519 key; the private half never leaves the device."""
+
+    public_key: str = Field(
+        pattern="^[A-Za-z0-9_-]{43}$",
+        description="32 bytes, base64url without padding",
+        examples=["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
+    )
+
+
+class DeviceKeyState(BaseModel):
+    """A device's key; its id are the first 128 bits of the SHA-256 of the public key."""
+
+    id: Id
+    gate_id: str
+    public_key: str
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 class KeyBody(Request):

@@ -73,13 +73,14 @@ class Upload(Generic[Body]):
 
 
 @contextmanager
-def decoded(contents: Sequence[bytes], settings: Settings) -> Iterator[list[Pixels]]:
-    """Decode images and overwrite their pixels on leaving the block."""
+def decoded(contents: Sequence[bytes], settings: Settings, *, max_pixels: int | None = None) -> Iterator[list[Pixels]]:
+    """Decode images of at most `max_pixels` (by default the setting's) and overwrite their pixels on leaving."""
+    most = settings.max_image_pixels if max_pixels is None else max_pixels
     images: list[Pixels] = []
     try:
         for content in contents:
             images.append(  # noqa: PERF401 - what was decoded before a failure must be overwritten too
-                decode_image(content, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+                decode_image(content, max_bytes=settings.max_image_bytes, max_pixels=most)
             )
         yield images
     finally:
@@ -151,11 +152,14 @@ def _names(form: FormData) -> dict[str, list[str]]:
 
 
 def multipart_openapi(model: type[BaseModel], part: str, files: dict[str, str]) -> dict[str, object]:
-    """Describe such a request for OpenAPI: `files` maps a field's name to its meaning, `*` behind it for several."""
+    """Describe such a request for OpenAPI.
+
+    `files` maps a field's name to its meaning; behind the name `*` stands for several files, `?` for none needed.
+    """
     binary = {"type": "string", "format": "binary"}
     properties: dict[str, object] = {part: {"$ref": f"#/components/schemas/{model.__name__}"}}
     for name, meaning in files.items():
-        several = name.endswith("*")
+        several = "*" in name
         properties[name.rstrip("*?")] = (
             {"type": "array", "items": binary, "minItems": 1, "description": meaning}
             if several

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from evaluation.protocol import FacePolicy, read_labels, read_pairs, subjects
+from services.cli.evaluate_bursts import bursts
+from services.cli.evaluate_challenge import challenge
 from services.cli.evaluate_groups import groups
 from services.cli.evaluate_identification import identification
 from services.cli.evaluate_networks import networks
@@ -19,6 +21,8 @@ from services.cli.output import print_json, progress_bar
 from services.cli.peers import peers
 
 app = typer.Typer(no_args_is_help=True, help="Measure error rates on labelled photographs.")
+app.command()(bursts)
+app.command()(challenge)
 app.command()(groups)
 app.command()(robustness)
 app.command()(identification)

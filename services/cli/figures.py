@@ -17,6 +17,10 @@ from services.cli.output import fields, print_table, remark, say
 COLUMNS = ("figure", "value", "95 % interval", "note")
 
 
+STAGES = ("decode", "detect", "align", "quality", "motion", "pad", "embed", "compare", "check")
+"""Of a gate check, in their order."""
+
+
 def show_verification(report: VerificationReport) -> None:
     """Print the figures of pairs, and name the images that gave no template."""
     ci95 = report.ci95
@@ -161,18 +165,23 @@ def show_identification(report: IdentificationReport) -> None:
 
 
 def show_latencies(
-    measured: dict[str, dict[str, Latency]], providers: dict[str, str], *, runs: int, cores: int
+    measured: dict[str, dict[str, Latency]],
+    providers: dict[str, str],
+    shares: dict[str, float | None],
+    *,
+    runs: int,
+    cores: int,
 ) -> None:
-    """Print the milliseconds of each stage, median (p95), one column for each frame size."""
+    """Print the milliseconds of each stage, median (p95), one column for each frame size, and PAD's `shares`."""
     on = ", ".join(f"{part} on {name}" for part, name in providers.items())
     say(f"Milliseconds, median (p95) of {runs} runs; {cores} cores; {on}")
-    stages = next(iter(measured.values()))
-    rows = [(stage, *(_latency(frame[stage]) for frame in measured.values())) for stage in stages]
-    print_table(("stage", *measured), rows)
+    stages = [name for name in STAGES if any(name in frame for frame in measured.values())]
+    rows = [(stage, *(_latency(frame.get(stage)) for frame in measured.values())) for stage in stages]
+    print_table(("stage", *measured), [*rows, ("pad adds", *(_percent(share, 1) for share in shares.values()))])
 
 
-def _latency(latency: Latency) -> str:
-    return f"{latency.median_ms:.2f} ({latency.p95_ms:.2f})"
+def _latency(latency: Latency | None) -> str:
+    return "-" if latency is None else f"{latency.median_ms:.2f} ({latency.p95_ms:.2f})"
 
 
 def _name_failures(unreadable: tuple[str, ...], without_face: tuple[str, ...]) -> None:

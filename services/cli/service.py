@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -15,7 +16,10 @@ from urllib.parse import quote
 import httpx2
 from pydantic import JsonValue, TypeAdapter
 
+from liveness.injection import CaptureClaim, CaptureSignature, base64url
 from services.cli.outcome import CommandFailed, ExitCode
+
+Sign = Callable[[CaptureClaim], CaptureSignature]
 
 TIMEOUT_SECONDS = 60.0
 JSON_OBJECT = TypeAdapter(dict[str, JsonValue])
@@ -117,24 +121,29 @@ class Service:
     def check(
         self,
         gate: str,
-        image: bytes,
+        images: bytes | Sequence[bytes],
         *,
         key: str,
         captured_at: datetime,
         token: str | None,
         flight: str | None = None,
         nonce: str | None = None,
+        sign: Sign | None = None,
     ) -> Answer:
-        """Check one traveller at a gate; `nonce` is given only to show what a replay leads to."""
-        body: dict[str, JsonValue] = {
-            "nonce": nonce or secrets.token_urlsafe(24),
-            "captured_at": captured_at.isoformat(),
-        }
+        """Check one traveller at a gate, by one image or a burst; `nonce` is given only to show what a replay does."""
+        burst = [images] if isinstance(images, bytes) else images
+        nonce = nonce or secrets.token_urlsafe(24)
+        body: dict[str, JsonValue] = {"nonce": nonce, "captured_at": captured_at.isoformat()}
+        if sign is not None:
+            digests = tuple(hashlib.sha256(image).digest() for image in burst)
+            signature = sign(CaptureClaim(gate, nonce, captured_at, digests))
+            body["signature"] = {"key_id": signature.key_id, "value": base64url(signature.value)}
         if token is not None:
             body["travel_token"] = token
         if flight is not None:
             body["flight"] = flight
-        return self._multipart(f"/v1/gates/{quote(gate, safe='')}/checks", key, "check", body, "image", [image])
+        field = "image" if len(burst) == 1 else "images"
+        return self._multipart(f"/v1/gates/{quote(gate, safe='')}/checks", key, "check", body, field, burst)
 
     def _multipart(
         self, path: str, key: str, part: str, body: dict[str, JsonValue], name: str, images: Sequence[bytes]

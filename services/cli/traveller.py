@@ -19,7 +19,7 @@ from services.cli.output import fields, print_json, remark, say, waiting, write_
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from services.cli.service import Answer, Service
+    from services.cli.service import Answer, Service, Sign
 
 Url = Annotated[str, typer.Option(envvar="DWARPAL_URL", help="Where the service listens.")]
 Key = Annotated[str, typer.Option(envvar="DWARPAL_KEY", help="The caller's key; better in the environment than here.")]
@@ -27,7 +27,9 @@ Token = Annotated[
     str | None,
     typer.Option(envvar="DWARPAL_TOKEN", help="The travel token; `-` reads it from standard input."),
 ]
-Image = typer.Argument(exists=True, dir_okay=False, help="A photograph: JPEG, PNG or WebP.")
+Frames = typer.Argument(
+    metavar="IMAGE...", exists=True, dir_okay=False, help="A photograph or 3 to 8 frames: JPEG, PNG or WebP."
+)
 LOCAL = "http://127.0.0.1:8000"
 NOTICE = ("title", "version", "language", "sha256", "introduction", "purposes", "retention")
 
@@ -80,18 +82,30 @@ def enroll(
 
 
 def check(
-    image: Annotated[Path, Image],
+    images: Annotated[list[Path], Frames],
     key: Key,
     gate: Annotated[str, typer.Option(help="The gate whose key this is.")],
     token: Token = None,
     flight: Annotated[str | None, typer.Option(help="Walk-through: search this flight only.")] = None,
+    device_key: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Sign with this key file of `gates keygen`.")
+    ] = None,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Check one traveller at a gate: with a token 1:1, without one as a walk-through. Exit code 0 only for admit."""
+    """Check one traveller at a gate: with a token 1:1, without one as a walk-through. Exit code 0 only for admit.
+
+    One photograph, or a burst of 3 to 8 frames in the order of capture.
+    """
     with _service(url) as service, waiting("Checking"):
         answer = service.check(
-            gate, image.read_bytes(), key=key, captured_at=datetime.now(UTC), token=_token(token), flight=flight
+            gate,
+            [image.read_bytes() for image in images],
+            key=key,
+            captured_at=datetime.now(UTC),
+            token=_token(token),
+            flight=flight,
+            sign=_signer(device_key),
         )
     decided = _done(answer, ("decision",))
     if as_json:
@@ -128,6 +142,12 @@ def _service(url: str) -> Service:
     from services.cli.service import Service
 
     return Service(url)
+
+
+def _signer(path: Path | None) -> Sign | None:
+    from infra.capture_signing import DeviceSigner
+
+    return None if path is None else DeviceSigner.read(path).sign
 
 
 def _token(given: str | None) -> str | None:

@@ -10,13 +10,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from biometrics.types import Pixels
+from evaluation.camera import CameraSettings, photograph_jpeg
+from evaluation.moving import moved_head, sway
 from infra.api_keys import Role
 from services.cli.main import app
 from tests.e2e.conftest import DWARPAL, Server, environment
 from tests.traveller import Site
+from tests.unit.liveness.test_motion import LANDMARKS
 
 Run = Callable[..., Result]
 
@@ -44,7 +49,8 @@ def photograph(tmp_path: Path, astronaut_jpeg: bytes) -> Path:
 
 def test_gates_and_keys(run: Run) -> None:
     made = run("gates", "create", "t3-entry-1", "--purpose", "entry", "--walk-through", "--json")
-    assert json.loads(made.stdout) == {"id": "t3-entry-1", "purpose": "entry", "walk_through": True}
+    expected = {"id": "t3-entry-1", "purpose": "entry", "walk_through": True}
+    assert json.loads(made.stdout) == expected | {"liveness": "passive", "signed_captures": False}
     assert json.loads(run("gates", "list", "--json").stdout) == [json.loads(made.stdout)]
     key = json.loads(run("keys", "create", "--role", "gate", "--gate", "t3-entry-1", "--json").stdout)
     assert set(key) == {"id", "key"}
@@ -54,6 +60,26 @@ def test_gates_and_keys(run: Run) -> None:
     assert set(listed) == {"id", "role", "gate_id", "created_at", "revoked_at"}
     assert listed["revoked_at"] is not None
     assert key["key"] not in run("keys", "list").stdout
+
+
+def test_a_gates_policy_and_its_devices(run: Run, tmp_path: Path) -> None:
+    run("gates", "create", "t3-entry-1", "--purpose", "entry", "--liveness", "both")
+    changed = json.loads(run("gates", "change", "t3-entry-1", "--signed-captures", "--json").stdout)
+    assert (changed["liveness"], changed["signed_captures"]) == ("both", True)
+    run("gates", "change", "t3-entry-1", code=2)
+    run("gates", "change", "nowhere", "--liveness", "active", code=2)
+    file = tmp_path / "device.pem"
+    made = json.loads(run("gates", "keygen", file, "--json").stdout)
+    assert file.stat().st_mode & 0o777 == 0o600
+    run("gates", "keygen", file, code=2)
+    added = json.loads(run("gates", "devices", "add", "t3-entry-1", made["public_key"], "--json").stdout)
+    assert (added["id"], added["public_key"]) == (made["key_id"], made["public_key"])
+    run("gates", "devices", "add", "t3-entry-1", made["public_key"], code=1)
+    run("gates", "devices", "add", "t3-entry-1", "no key", code=2)
+    run("gates", "devices", "revoke", "t3-entry-1", made["key_id"])
+    (listed,) = json.loads(run("gates", "devices", "list", "t3-entry-1", "--json").stdout)
+    assert listed["revoked_at"] is not None
+    assert "PRIVATE" not in run("gates", "devices", "list", "t3-entry-1").stdout
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.GATE])
@@ -213,6 +239,30 @@ def test_enroll_check_withdraw(run: Run, live: Site, server: Server, photograph:
     assert json.loads(gone.stdout)["receipt"] == json.loads(receipt.read_text())
     client("withdraw", "--token", token, key="", code=2)
     assert client(*at, "entry-1", "--token", token, key="entry-1", code=1).stdout.strip() == "deny: not_enrolled"
+
+
+def test_a_device_signs_a_burst(run: Run, live: Site, server: Server, tmp_path: Path, astronaut: Pixels) -> None:
+    rng = np.random.default_rng(8)
+    frames = []
+    for number, pose in enumerate(sway(3, yaw=5, right=0.15)):
+        frame = moved_head(astronaut, LANDMARKS, pose)
+        frames.append(tmp_path / f"{number}.jpg")
+        frames[-1].write_bytes(photograph_jpeg(frame, CameraSettings(shot_noise=0.008), rng))
+    token = live.enroll(frames[0].read_bytes()).json()["travel_token"]
+    file, gate = tmp_path / "device.pem", "security-1"
+    public = json.loads(run("gates", "keygen", file, "--json").stdout)["public_key"]
+    admin = live.auth("admin")
+    live.client.post(f"/v1/gates/{gate}/device-keys", headers=admin, json={"public_key": public})
+    live.client.patch(f"/v1/gates/{gate}", headers=admin, json={"signed_captures": True})
+    env = {"DWARPAL_URL": server.url, "DWARPAL_KEY": live.keys[gate]}
+    at = ("check", *frames, "--gate", gate, "--token", token)
+    try:
+        assert run(*at, "--device-key", file, **env).stdout.strip() == "admit: matched"
+        run(*at, code=1, **env)
+        file.chmod(0o644)
+        run(*at, "--device-key", file, code=2, **env)
+    finally:
+        live.client.patch(f"/v1/gates/{gate}", headers=admin, json={"signed_captures": False})
 
 
 def test_importing_the_command_line_is_quick_and_light() -> None:

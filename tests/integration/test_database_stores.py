@@ -16,7 +16,16 @@ from sqlalchemy.exc import IntegrityError
 
 from biometrics.errors import Conflict, NotFound, NotReady
 from biometrics.ports import UnitOfWork
-from biometrics.records import EnrollmentRecord, Gate, Purpose, SealedTemplate, TravelToken, new_id
+from biometrics.records import (
+    DeviceKey,
+    EnrollmentRecord,
+    Gate,
+    LivenessPolicy,
+    Purpose,
+    SealedTemplate,
+    TravelToken,
+    new_id,
+)
 from infra.database.engine import build_engine, migrate
 from infra.database.tables import RETENTION_MICROSECONDS, EnrollmentRow
 from infra.database.unit_of_work import SqlUnitOfWork
@@ -165,7 +174,7 @@ def test_walk_through_lists_the_consented_before_departure(unit_of_work: Open) -
 @given(
     departs=st.none() | st.integers(-48 * 3600, 400 * 3600), expires=st.integers(0, 600 * 3600), tick=st.integers(-1, 1)
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_retention_is_a_rule_of_the_database(unit_of_work: Open, departs: int | None, expires: int, tick: int) -> None:
     """Invariant 2, against the table itself, beside every limit by a microsecond."""
     departs_at = None if departs is None else NOON + timedelta(seconds=departs)
@@ -221,6 +230,36 @@ def test_gates(unit_of_work: Open) -> None:
         assert unit.gates.get("b") == gates[0]
         assert unit.gates.get("c") is None
         assert unit.gates.all() == [gates[1], gates[0]]
+    changed = replace(gates[1], liveness=LivenessPolicy.BOTH, signed_captures=True)
+    with unit_of_work() as unit:
+        unit.gates.replace(changed)
+        with pytest.raises(NotFound):
+            unit.gates.replace(Gate("c", Purpose.ENTRY))
+        unit.commit()
+    with unit_of_work(read_only=True) as unit:
+        assert unit.gates.all() == [changed, gates[0]]
+
+
+def test_device_keys(unit_of_work: Open) -> None:
+    keys = [
+        DeviceKey(f"{n}" * 32, gate, bytes([n]) * 32, NOON + n * HOUR) for n, gate in ((2, "a"), (1, "a"), (3, "b"))
+    ]
+    with unit_of_work() as unit:
+        for key in keys:
+            unit.devices.add(key)
+        with pytest.raises(Conflict):
+            unit.devices.add(replace(keys[0], gate_id="b"))
+        unit.commit()
+    with unit_of_work() as unit:
+        assert unit.devices.all("a") == [keys[1], keys[0]]
+        assert unit.devices.get("a", keys[0].id) == keys[0]
+        assert unit.devices.get("b", keys[0].id) is None, "another gate's key"
+        for hours in (5, 6):
+            unit.devices.revoke(keys[0], NOON + hours * HOUR)
+        assert unit.devices.get("a", keys[0].id) == replace(keys[0], revoked_at=NOON + 5 * HOUR)
+        assert unit.devices.get("a", keys[1].id) == keys[1]
+        with pytest.raises(Conflict):
+            unit.devices.add(keys[0])
 
 
 def test_nonces(unit_of_work: Open) -> None:

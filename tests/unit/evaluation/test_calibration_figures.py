@@ -164,7 +164,7 @@ def test_points_are_monotone_within_the_sample_and_never_beyond(
     assert thresholds == sorted(thresholds), "a stricter rate never lowers the threshold"
     for point in points:
         assert point.false_matches == (comparisons.highest >= point.threshold).sum()
-        assert point.false_matches / n <= point.rate
+        assert point.false_matches <= point.rate * n * (1 + 1e-9)  # 0.25 may arrive as 0.24999999999999997
         if point.basis is Basis.UPPER_BOUND:
             assert point.exact.high <= point.rate
 

@@ -108,3 +108,10 @@ def test_secrets_are_neither_printed_nor_echoed(monkeypatch: pytest.MonkeyPatch)
 def test_the_default_database_lies_in_the_data_folder(tmp_path: Path) -> None:
     assert Settings(data_dir=tmp_path).effective_database_url == f"sqlite:///{tmp_path.resolve()}/dwarpal.db"
     assert Settings(database_url="postgresql://db/x").effective_database_url == "postgresql://db/x"
+
+
+@pytest.mark.parametrize(("single", "burst", "used"), [(0.07, None, 0.05), (0.01, None, 0.01), (0.07, 0.07, 0.07)])
+def test_a_burst_never_stands_under_a_stricter_operating_point(single: float, burst: float | None, used: float) -> None:
+    assert Settings(pad_bpcer=single, pad_burst_bpcer=burst).effective_pad_burst_bpcer == used
+    with pytest.raises(ValidationError, match="DWARPAL_PAD_BURST_BPCER"):
+        Settings(pad_bpcer=single, pad_burst_bpcer=single + 0.01)

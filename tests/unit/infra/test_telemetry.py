@@ -106,7 +106,8 @@ def test_an_error_that_was_never_raised_has_no_place() -> None:
 def test_metrics_label_gates_and_codes_never_people() -> None:
     metrics = Metrics()
     labels = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
-    assert labels == {"gate", "decision", "reason", "code", "outcome", "cause", "stage", "route", "method", "status"}
+    shown = {"gate", "decision", "reason", "code", "cue", "outcome", "cause", "stage", "route", "method", "status"}
+    assert labels == shown
 
 
 def test_two_services_in_one_process_count_apart() -> None:

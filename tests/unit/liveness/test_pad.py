@@ -12,7 +12,7 @@ from biometrics.types import Box, Face, Pixels
 from evaluation.camera import PRESETS, photograph, print_attack, replay_attack
 from infra.models import build_detector, build_pad
 from infra.settings import ExecutionProvider, Settings
-from liveness.pad import PadAssessment, PadNetwork, context_crop, crop_matrix
+from liveness.pad import PadAssessment, PadNetwork, context_crop, crop_matrix, fused
 from tests.fakes import FakeNetwork
 
 CARD = ModelCard(
@@ -116,6 +116,31 @@ def test_the_operating_point_decides(score: float, bpcer: float, passes: bool) -
     assert verdict.bona_fide is passes
     assert bool(verdict) is passes
     assert pad.model_digest == "0" * 64
+
+
+def test_a_burst_is_judged_by_the_mean_of_its_logits_at_its_own_operating_point() -> None:
+    image, face = np.zeros((64, 64, 3), np.uint8), face_at(32, 32, 20)
+
+    def judged(*scores: float) -> tuple[bool, list[bool]]:
+        left = list(scores)
+        network = FakeNetwork(lambda batch: [np.array([[left.pop(0)]], np.float32)])
+        verdict = PadNetwork(network, CARD, bpcer=0.05, burst_bpcer=0.01).assess_burst(
+            [image] * len(scores), [face] * len(scores)
+        )
+        return verdict.bona_fide, [frame.bona_fide for frame in verdict.frames]
+
+    assert judged(0.3, 0.3, 0.3) == (True, [True] * 3)
+    assert judged(0.9, 0.1, 0.1) == (True, [True, False, False])
+    assert judged(0.9, 0.01, 0.01) == (False, [True, False, False])
+    with pytest.raises(ModelUnusable):
+        judged(0.9, np.nan, 0.9)
+    with pytest.raises(ModelUnusable):
+        PadNetwork(network_saying(0.5), CARD, bpcer=0.05, burst_bpcer=0.02)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_fused_scores_lie_between_the_least_and_the_most(scores: list[float]) -> None:
+    assert min(scores) - 2e-6 <= fused(scores) <= max(scores) + 2e-6
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -0.1, 1.1])

@@ -9,9 +9,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from biometrics.errors import Conflict, NotFound, UnusableFace
-from biometrics.records import EventKind, Purpose, TravelToken
+from biometrics.errors import Conflict, MalformedInput, NotFound, NotPermitted, UnusableFace
+from biometrics.records import DeviceKey, EventKind, LivenessPolicy, Purpose, TravelToken
 from enrollment.enroll import Enrolled
+from infra.capture_signing import DeviceSigner
 from tests.factories import make_capture, make_face
 from tests.fakes import BrokenSeamError
 from tests.house import DEPARTURE, House
@@ -47,14 +48,14 @@ def test_a_claimed_check_admits_its_holder_and_logs_it_before_it_answers(house: 
     assert (event.subject, event.epoch) == (enrolled.record.id, enrolled.record.epoch)
     assert (event.gate_id, event.purpose) == ("security", Purpose.SECURITY)
     assert (event.decision, event.reason) == ("admit", "matched")
-    assert set(result.stage_ms) == {"detect", "pad", "embed", "decide"}
+    assert set(result.stage_ms) == {"decode", "detect", "pad", "embed", "decide"}
 
 
 def test_every_step_comes_in_the_order_of_the_docstring(house: House, enrolled: Enrolled) -> None:
     house.check(1, enrolled.token)
     assert house.journal.calls == [
         *("unit.begin", "gates.get", "nonces.seen", "unit.end"),
-        *("detector.detect", "pad.assess", "embedder.embed"),
+        *("decode", "detector.detect", "pad.assess", "embedder.embed"),
         *("unit.begin", "nonces.add", "enrollments.get", "sealer.open_with_token", "audit.append"),
         *("unit.commit", "unit.end"),
     ]
@@ -159,6 +160,86 @@ def test_a_suspected_attack_on_a_walk_through_is_about_nobody(house: House, enro
 def test_without_a_pad_network_the_check_goes_on(house: House, enrolled: Enrolled) -> None:
     house.checks = replace(house.checks, pad=None)
     assert house.answer(1, enrolled.token) == ("admit", "matched")
+
+
+# The gate's policy
+
+
+def set_policy(house: House, **policy: object) -> None:
+    house.tables.gates["entry"] = replace(house.tables.gates["entry"], **policy)  # type: ignore[arg-type]
+
+
+def test_a_capture_without_its_signature_costs_no_decoding(house: House, enrolled: Enrolled) -> None:
+    set_policy(house, signed_captures=True)
+    signer, nonce = DeviceSigner.new(), "n" * 16
+    with pytest.raises(NotPermitted) as refused:
+        house.check(1, enrolled.token, nonce=nonce)
+    assert refused.value.code == "signature_required"
+    with pytest.raises(NotPermitted) as refused:
+        house.check(1, enrolled.token, nonce=nonce, sign=signer.sign)
+    assert refused.value.code == "signature_invalid"
+    assert not {"decode", "unit.commit"} & set(house.journal.calls)
+    key = DeviceKey(DeviceKey.id_of(signer.public), "entry", signer.public, house.clock.now())
+    house.tables.devices[key.id] = key
+    assert house.check(1, enrolled.token, nonce=nonce, sign=signer.sign).decision.admits, "its nonce is not used up"
+
+
+@pytest.mark.parametrize("frames", [2, 9])
+def test_a_burst_has_three_to_eight_frames(house: House, enrolled: Enrolled, frames: int) -> None:
+    with pytest.raises(MalformedInput):
+        house.check(token=enrolled.token, images=[make_capture(1, shot) for shot in range(frames)])
+    assert house.journal.calls == []
+
+
+def test_a_burst_gives_one_probe_and_one_answer(house: House, enrolled: Enrolled) -> None:
+    result = house.check(token=enrolled.token, images=[make_capture(1, shot) for shot in range(1, 5)])
+    assert house.journal.calls.count("detector.detect") == 4
+    assert house.journal.calls.count("embedder.embed") <= 1
+    assert set(result.stage_ms) >= {"decode", "detect", "motion", "decide"}
+    assert len(house.events(EventKind.CHECKED)) == 1
+
+
+def test_what_betrayed_an_attack_is_for_metrics_and_not_for_the_log(house: House, enrolled: Enrolled) -> None:
+    result = house.check(token=enrolled.token, images=[make_capture(1, shot=1)] * 3)
+    assert (result.decision.reason, result.cue) == ("attack_suspected", "frame_repeated")
+    assert house.events(EventKind.CHECKED)[0].reason == "attack_suspected"
+    assert house.check(image=PRINTED, token=enrolled.token).cue == "pad"
+    assert house.record(enrolled).failed_checks == 2
+
+
+@pytest.mark.parametrize("policy", [LivenessPolicy.ACTIVE, LivenessPolicy.BOTH])
+def test_a_challenge_is_used_up_once_by_the_face_that_met_it(
+    house: House, enrolled: Enrolled, policy: LivenessPolicy
+) -> None:
+    set_policy(house, liveness=policy)
+    with house.embedder.embed(make_capture(1)) as face, house.embedder.embed(make_capture(2)) as other:
+        house.proofs.sessions = {
+            "mine": ("entry", face.vector.copy()),
+            "elsewhere": ("boarding", face.vector.copy()),
+            "theirs": ("entry", other.vector.copy()),
+        }
+    for session in (None, "unknown", "elsewhere", "theirs"):
+        assert house.answer(1, enrolled.token, liveness_session=session) == ("refer", "liveness_required")
+    assert "sealer.open_with_token" not in house.journal.calls
+    assert house.answer(1, enrolled.token, liveness_session="mine") == ("admit", "matched")
+    assert house.answer(1, enrolled.token, liveness_session="mine") == ("refer", "liveness_required")
+    assert house.record(enrolled).failed_checks == 0
+    assert house.events(EventKind.CHECKED)[0].subject == enrolled.record.id
+
+
+def test_pad_judges_where_the_policy_says_so(house: House, enrolled: Enrolled) -> None:
+    set_policy(house, liveness=LivenessPolicy.ACTIVE)
+    assert house.answer(image=PRINTED, token=enrolled.token) == ("refer", "liveness_required")
+    assert "pad.assess" not in house.journal.calls
+    set_policy(house, liveness=LivenessPolicy.BOTH)
+    assert house.answer(image=PRINTED, token=enrolled.token, liveness_session="s") == ("refer", "attack_suspected")
+    assert "proofs.redeem" not in house.journal.calls
+
+
+def test_without_sessions_a_gate_that_asks_for_them_stays_shut(house: House, enrolled: Enrolled) -> None:
+    set_policy(house, liveness=LivenessPolicy.ACTIVE)
+    house.checks = replace(house.checks, proofs=None)
+    assert house.answer(1, enrolled.token, liveness_session="any") == ("refer", "liveness_required")
 
 
 # Steps 6 to 8, claimed
@@ -376,7 +457,7 @@ def test_a_check_that_is_not_a_comparison_counts_nothing(house: House, enrolled:
 # Failing shut
 
 CLAIMED_SEAMS = [
-    *("unit.begin", "gates.get", "nonces.seen", "detector.detect", "pad.assess", "embedder.embed"),
+    *("unit.begin", "gates.get", "nonces.seen", "decode", "detector.detect", "pad.assess", "embedder.embed"),
     *("nonces.add", "enrollments.get", "sealer.open_with_token", "audit.append", "unit.commit"),
 ]
 WALK_THROUGH_SEAMS = ["gallery.size", "gallery.search", "enrollments.get", "sealer.open_for_gallery", "audit.append"]
