@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     inference_threads: int = Field(0, ge=0, le=256, description="Threads for each network run; 0 means all cores.")
     embedder: str = Field("mobilefacenet512", description="Name of the embedder's model card.")
     embedder_flip: bool = Field(True, description="Average the embedding with that of the mirrored face.")
-    pad: str = Field("mobilenetv3-small-pad", description="Name of the PAD network's model card; empty for none.")
+    pad: str = Field("efficientnet-lite0-pad", description="Name of the PAD network's model card; empty for none.")
     pad_bpcer: float = Field(
         0.07,
         gt=0,

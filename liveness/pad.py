@@ -103,13 +103,23 @@ class PadNetwork:
         frames = tuple(PadAssessment(score >= self._burst_threshold, score) for score in scores)
         return BurstAssessment(fused(scores) >= self._burst_threshold, frames)
 
-    def _score(self, image: Pixels, face: Face) -> float:
-        crop = context_crop(image, face, context=self._input.context, size=self._input.size)
+    def crop(self, image: Pixels, face: Face) -> Pixels:
+        """Cut out of an image what the network sees of a face: size x size x 3."""
+        return context_crop(image, face, context=self._input.context, size=self._input.size)
+
+    def score(self, crop: Pixels) -> float:
+        """Return the probability of bona fide of one crop; raise `ModelUnusable` if the network gives something else.
+
+        For `liveness/explain.py` and evaluation: a score never leaves the system.
+        """
         batch = normalized(crop[None], mean=self._input.mean, std=self._input.std)
         score = float(self._network.run(batch)[0].reshape(-1)[0])
         if not 0.0 <= score <= 1.0:  # also refuses NaN: any doubt keeps the gate shut
             raise ModelUnusable("The PAD network gave something else than a probability.")
         return score
+
+    def _score(self, image: Pixels, face: Face) -> float:
+        return self.score(self.crop(image, face))
 
 
 def fused(scores: Sequence[float]) -> float:
@@ -120,8 +130,13 @@ def fused(scores: Sequence[float]) -> float:
 
 def normalized(crops: Pixels, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> FloatArray:
     """Turn n x S x S x 3 pixels into network input, n x 3 x S x S, as (x - mean) / std on RGB 0-255."""
-    scaled = (crops.astype(np.float32) - np.array(mean, np.float32)) / np.array(std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    # Turned around while a pixel is one byte: four times as fast as turning floats.
+    planes = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
+    if any(mean):
+        planes -= np.array(mean, np.float32)[:, None, None]
+    if any(spread != 1 for spread in std):
+        planes /= np.array(std, np.float32)[:, None, None]
+    return planes
 
 
 def context_crop(image: Pixels, face: Face, *, context: float, size: int) -> Pixels:

@@ -1,6 +1,6 @@
-"""Makes training crops: from real frames, and from simulated captures of living faces and of attacks.
+"""Makes captures of living people and of attacks on them, as the simulated camera of `evaluation/` takes them.
 
-Every source of living faces gives simulated captures of both classes, so that the source never tells the class.
+Every source of living faces gives captures of both classes, so that the source never tells the class.
 """
 
 from __future__ import annotations
@@ -12,37 +12,34 @@ import cv2
 import numpy as np
 
 from biometrics.types import Box, Face, FloatArray, Pixels
-from evaluation.camera import (
-    CameraSettings,
-    Matrix,
-    Placed,
-    photograph_placed,
-    print_attack_placed,
-    replay_attack_placed,
-)
-from liveness.pad import context_crop
+from evaluation.attacks import print_attack_placed, replay_attack_placed
+from evaluation.camera import CameraSettings, Matrix, Placed, photograph_placed
+from evaluation.masks import Sitter, worn_attack_placed
 from training.pad_faces import ALIGNED_BOX, ARCFACE_POINTS
 
-CONTEXT = 1.5
-SIZE = 128
-MARGIN = 20
-"""Pixels around a crop that leave augmentation room to move: the inner SIZE x SIZE is exactly the serving crop."""
-WIDE = SIZE + 2 * MARGIN
-
-Species = Literal["bona_fide", "print", "replay_like", "simulated_print", "simulated_replay"]
+Species = Literal[
+    "bona_fide",
+    "print",
+    "replay_like",
+    "simulated_print",
+    "simulated_replay",
+    "simulated_cutout",
+    "simulated_partial_mask",
+]
+SIMULATED: tuple[Species, ...] = (
+    "simulated_print",
+    "simulated_replay",
+    "simulated_cutout",
+    "simulated_partial_mask",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portrait:
-    """A picture of a living person and where the face is in it."""
+    """A picture with a face, and where the face is."""
 
     pixels: Pixels
     face: Face
-
-
-def wide_crop(image: Pixels, face: Face) -> Pixels:
-    """Return WIDE x WIDE x 3: the serving crop and a margin around it."""
-    return context_crop(image, face, context=CONTEXT * WIDE / SIZE, size=WIDE)
 
 
 def random_camera(rng: np.random.Generator) -> CameraSettings:
@@ -56,7 +53,10 @@ def random_camera(rng: np.random.Generator) -> CameraSettings:
         blur=rng.choice([0.0, rng.uniform(0.2, 1.2)]),
         shot_noise=rng.uniform(0.0, 0.03),
         read_noise=rng.uniform(0.0, 0.01),
+        warmth=rng.normal(0, 0.05),
+        bands=rng.choice([0.0, 0.0, rng.uniform(0.0, 0.08)]),
         jpeg_quality=int(rng.integers(60, 96)),
+        first_jpeg_quality=int(rng.choice([0, 0, int(rng.integers(60, 96))])),
     )
 
 
@@ -70,19 +70,21 @@ def aligned_portrait(aligned: Pixels, rng: np.random.Generator) -> Portrait:
     return Portrait(pixels, moved_face(Face(ALIGNED_BOX, 1.0, ARCFACE_POINTS), move))
 
 
-def cut_portrait(image: Pixels, face: Face, rng: np.random.Generator) -> Portrait:
+def cut_portrait(portrait: Portrait, rng: np.random.Generator) -> Portrait:
     """Cut a frame down to a portrait around its face, with a random width around."""
-    reach = face.box.height * rng.uniform(0.7, 1.3)
-    x, y = face.box.center
+    box, image = portrait.face.box, portrait.pixels
+    reach = box.height * rng.uniform(0.7, 1.6)
+    x, y = box.center
     left, top = max(0, round(x - reach)), max(0, round(y - reach))
     pixels = image[top : round(y + reach), left : round(x + reach)]
     move: Matrix = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
-    return Portrait(np.ascontiguousarray(pixels), moved_face(face, move))
+    return Portrait(np.ascontiguousarray(pixels), moved_face(portrait.face, move))
 
 
-def simulate(portrait: Portrait, species: Species, rng: np.random.Generator) -> Pixels:
-    """Return the wide crop of a simulated capture of a portrait, or of an attack made from it."""
-    pixels = int(rng.integers(224, 449))
+def capture(portrait: Portrait, other: Portrait, species: Species, rng: np.random.Generator) -> Portrait:
+    """Return a simulated capture of a person, or of an attack with the person's portrait by `other`."""
+    pixels = int(rng.integers(256, 513))
+    room = other.pixels if rng.random() < 0.7 else None
     if species == "bona_fide":
         scale = pixels / max(portrait.pixels.shape[:2])
         drawn = cv2.resize(
@@ -90,15 +92,20 @@ def simulate(portrait: Portrait, species: Species, rng: np.random.Generator) -> 
         )
         scene = Placed(np.asarray(drawn, dtype=np.uint8), np.diag([scale, scale, 1.0]))
     elif species == "simulated_print":
-        scene = print_attack_placed(portrait.pixels, rng, pixels=pixels)
+        scene = print_attack_placed(portrait.pixels, rng, pixels=pixels, room=room)
+    elif species == "simulated_replay":
+        scene = replay_attack_placed(portrait.pixels, rng, pixels=pixels, room=room)
     else:
-        scene = replay_attack_placed(portrait.pixels, rng, pixels=pixels)
+        cut: Literal["cutout", "partial_mask"] = "cutout" if species == "simulated_cutout" else "partial_mask"
+        victim = Sitter(portrait.pixels, portrait.face.landmarks)
+        scene = worn_attack_placed(cut, victim, Sitter(other.pixels, other.face.landmarks), rng, pixels=pixels)
+    worn = species in ("simulated_cutout", "simulated_partial_mask")
     camera = random_camera(rng)
-    if species != "bona_fide":
+    if species != "bona_fide" and not worn:
         camera = replace(camera, turn=camera.turn / 2, yaw=camera.yaw / 2)
     picture = photograph_placed(scene.pixels, camera, rng)
-    face = moved_face(portrait.face, picture.matrix @ scene.matrix)
-    return wide_crop(picture.pixels, jittered_face(face, rng))
+    face = moved_face(other.face if worn else portrait.face, picture.matrix @ scene.matrix)
+    return Portrait(picture.pixels, jittered_face(face, rng))
 
 
 def moved_face(face: Face, matrix: Matrix) -> Face:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import audit, evaluate, gates, keys, models
+from services.cli import audit, evaluate, explain, gates, keys, models
 from services.cli.bench import bench
 from services.cli.calibrate import calibrate
 from services.cli.demo import demo
@@ -65,6 +65,7 @@ app.command(rich_help_panel=PROOF)(demo)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
 app.add_typer(models.app, name="models", rich_help_panel=PROOF)
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel=PROOF)
+app.add_typer(explain.app, name="explain", rich_help_panel=PROOF)
 app.command(rich_help_panel=PROOF)(bench)
 app.command(rich_help_panel=PROOF)(openapi)
 

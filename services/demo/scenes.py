@@ -11,7 +11,8 @@ import numpy as np
 from biometrics.decoding import decode_image
 from biometrics.errors import NotReady
 from biometrics.types import Pixels
-from evaluation.camera import PRESETS, CameraSettings, photograph_jpeg, print_attack, replay_attack
+from evaluation.attacks import print_attack, replay_attack
+from evaluation.camera import PRESETS, CameraSettings, photograph_jpeg
 
 ASTRONAUT = ("skimage", "data/astronaut.png")
 HOPPER = ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from biometrics.types import Pixels
+from evaluation.attacks import print_attack, print_attack_placed, replay_attack, replay_attack_placed
 from evaluation.camera import (
     PRESETS,
     CameraSettings,
@@ -15,10 +16,6 @@ from evaluation.camera import (
     photograph,
     photograph_jpeg,
     photograph_placed,
-    print_attack,
-    print_attack_placed,
-    replay_attack,
-    replay_attack_placed,
 )
 
 PERFECT = CameraSettings(blur=0.0, shot_noise=0.0, read_noise=0.0, jpeg_quality=95)

@@ -9,7 +9,8 @@ from biometrics.card import InputSpec, ModelCard, OperatingPoint
 from biometrics.errors import ModelUnusable
 from biometrics.mtcnn import MtcnnDetector
 from biometrics.types import Box, Face, Pixels
-from evaluation.camera import PRESETS, photograph, print_attack, replay_attack
+from evaluation.attacks import print_attack, replay_attack
+from evaluation.camera import PRESETS, photograph
 from infra.models import build_detector, build_pad
 from infra.settings import ExecutionProvider, Settings
 from liveness.pad import PadAssessment, PadNetwork, context_crop, crop_matrix, fused
