@@ -72,7 +72,7 @@ def export(
         file=f"{NAME}.onnx",
         sha256=hashlib.sha256(content).hexdigest(),
         architecture="EfficientNet-Lite0 up to its fourth stage (mobile inverted bottlenecks); a near view of the face "
-        "in evened light and a wide one as it is; mean and spread of the maps of stages three and four; five small "
+        "in evened light and a wide one as it is; mean and spread of the maps of stages three and four; eight small "
         "heads with a hidden layer, one output: their mean logit",
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         input=InputSpec(

@@ -29,9 +29,9 @@ Floats = NDArray[np.float64]
 class TrainingConfig:
     """Everything that a head depends on besides the data."""
 
-    members: int = 5
-    hidden: int = 48
-    steps: int = 1000
+    members: int = 8
+    hidden: int = 32
+    steps: int = 1200
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
@@ -42,14 +42,14 @@ class TrainingConfig:
 
 GROUP_SHARES = {
     # bona fide, origin: share of its class in the loss; collections of one origin share theirs equally
-    (True, "nuaa"): 0.20,
-    (True, "webcam"): 0.30,
-    (True, "live-simulated"): 0.25,
-    (True, "faces"): 0.25,
-    (False, "nuaa"): 0.20,
-    (False, "webcam"): 0.30,
-    (False, "live-simulated"): 0.25,
-    (False, "faces"): 0.25,
+    (True, "nuaa"): 0.25,
+    (True, "webcam"): 0.45,
+    (True, "live-simulated"): 0.15,
+    (True, "faces"): 0.15,
+    (False, "nuaa"): 0.25,
+    (False, "webcam"): 0.45,
+    (False, "live-simulated"): 0.15,
+    (False, "faces"): 0.15,
 }
 
 
