@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from evaluation.head_motion import Pose
-from liveness.challenge import Step
+from liveness.challenge import TURNS, Step
 
 FRONT: Final = Pose()
 PAUSE_SECONDS: Final = 0.3
@@ -19,13 +19,20 @@ PAUSE_SECONDS: Final = 0.3
 class Manner:
     """How somebody moves: ranges of seconds to react and to move, of degrees of a turn, of a step's length.
 
-    A step's length is in distances between the eyes; three of them are about 19 cm.
+    A step's length is in distances between the eyes; three of them are about 19 cm. Somebody who still sees the same
+    instruction some time after they did it (`patience`) does a little more of it (`further` in degrees, `nearer`), up
+    to `farthest` and `nearest`: what a neck does without effort, and an arm's length from the camera.
     """
 
     reaction: tuple[float, float] = (0.6, 1.3)
     moving: tuple[float, float] = (0.5, 1.0)
     turn: tuple[float, float] = (30.0, 45.0)
     closer: tuple[float, float] = (3.0, 4.2)
+    patience: tuple[float, float] = (1.0, 2.0)
+    further: tuple[float, float] = (5.0, 10.0)
+    farthest: float = 60.0
+    nearer: tuple[float, float] = (0.4, 0.9)
+    nearest: float = 5.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,18 @@ class Actor:
         if step is Step.COME_CLOSER:
             return self._move(start, replace(before, nearer=self._between(self._manner.closer)))
         return start
+
+    def still_told(self, step: Step, now: float) -> None:
+        """Do a little more if the instruction has not changed although it was followed a while ago."""
+        if not self._moves or now < self._moves[-1].end + self._between(self._manner.patience):
+            return
+        goal = self._moves[-1].goal
+        if step in TURNS and goal.yaw:
+            yaw = min(abs(goal.yaw) + self._between(self._manner.further), self._manner.farthest)
+            self._move(now, replace(goal, yaw=float(np.copysign(yaw, goal.yaw))))
+        elif step is Step.COME_CLOSER and goal.nearer:
+            nearer = min(goal.nearer + self._between(self._manner.nearer), self._manner.nearest)
+            self._move(now, replace(goal, nearer=nearer))
 
     def hurry(self) -> None:
         """From now on react at once and move in no time, as no person can."""

@@ -16,18 +16,12 @@ from typing import Final, Protocol
 import cv2
 import numpy as np
 
-from biometrics.capture import acquire
-from biometrics.comparison import cosine
-from biometrics.errors import UnusableFace
-from biometrics.ports import FaceDetector, FaceEmbedder
-from biometrics.quality import QualityPolicy
-from biometrics.types import QualityCode, Template
-from evaluation.acquisition import UNREADABLE, LoadImage, Progress, silent
+from evaluation.acquisition import Progress, silent
 from evaluation.acting import Actor, Manner
 from evaluation.camera import CameraSettings, photograph_jpeg
 from evaluation.head_motion import Head, Pose
 from evaluation.intervals import Interval, clopper_pearson
-from liveness.challenge import SEQUENCES, Step, is_frontal, movements
+from liveness.challenge import MOVEMENTS, SEQUENCES, Step, movements
 
 CALL_FRAMES: Final = 4
 FRAME_SECONDS: Final = (0.12, 0.18)
@@ -126,52 +120,6 @@ class KindFigures:
     redrawn: int = 0
 
 
-OTHER_PERSON: Final = 0.3
-"""Cosine below which two heads are two people; nearer ones would make a swap of faces that is none."""
-
-
-def lift_all(
-    names: Sequence[str],
-    load: LoadImage,
-    detector: FaceDetector,
-    embedder: FaceEmbedder,
-    *,
-    most: int,
-    progress: Progress = silent,
-) -> tuple[list[Head], Counter[str]]:
-    """Lift the first `most` photographs of different people that look at the camera; count why others were left out."""
-    heads: list[Head] = []
-    known: list[Template] = []
-    left_out: Counter[str] = Counter()
-    for name in names:
-        if len(heads) == most:
-            break
-        try:
-            photograph = load(name)
-            sample = acquire(photograph, detector, QualityPolicy())
-        except UNREADABLE:
-            left_out["unreadable"] += 1
-            continue
-        except UnusableFace as error:
-            left_out[error.code] += 1
-            continue
-        if sample.quality.problems or not is_frontal(sample.face.landmarks):
-            left_out[next(iter(sample.quality.problems), QualityCode.EXTREME_POSE)] += 1
-            continue
-        template = embedder.embed(sample.aligned)
-        if any(cosine(template, other) >= OTHER_PERSON for other in known):
-            left_out["same_person"] += 1
-            continue
-        head = Head.lifted(photograph, sample.face.landmarks)
-        if len(detector.detect(head.turned(Pose()))) != 1:
-            left_out["others_in_sight"] += 1
-            continue
-        known.append(template)
-        heads.append(head)
-        progress(len(heads), most)
-    return heads, left_out
-
-
 class Show:
     """One run before a stage; the random generator makes it repeatable but for what the service draws."""
 
@@ -215,6 +163,8 @@ class Show:
             before, told = told, self._stage.send(told.session_id, frames)
             if told.status in OPEN and told.nonce != before.nonce:
                 self._hear(told, kind, swing)
+            elif told.step is not None and kind is not Kind.OTHER_VIDEO:
+                self._actor.still_told(told.step, self._time())
         return told
 
     def _hear(self, told: Told, kind: Kind, swing: int) -> None:
@@ -222,26 +172,26 @@ class Show:
         if told.step is None:
             return
         self._asked.append(told.step)
-        first, attacking, step = len(self._asked) == 1, len(self._asked) > swing, told.step
+        attacking, step = len(self._asked) > swing, told.step
         if kind is Kind.OTHER_VIDEO:
-            if first:
-                self._roll_video(told.step)
+            if len(self._asked) == 2:  # the first movement; before it, the recording looks at the camera
+                self._roll_video(tuple(self._asked))
             return
         if attacking and kind is Kind.TOO_LATE:
             self._stage.wait(float(self._rng.choice([12.0, 130.0])))
         if attacking and kind is Kind.TOO_FAST:
             self._actor.hurry()
-        if attacking and kind is Kind.WRONG_ORDER and step is not Step.HOLD_STILL:
-            step = Step(self._rng.choice([s for s in Step if s not in (step, Step.HOLD_STILL)]))
+        if attacking and kind is Kind.WRONG_ORDER and step in MOVEMENTS:
+            step = Step(self._rng.choice(sorted(MOVEMENTS - {step})))
         self._actor.told(step, self._time())
 
-    def _roll_video(self, first: Step) -> None:
+    def _roll_video(self, begun: tuple[Step, ...]) -> None:
         """Play a recording that begins as asked, each movement when its own script says so."""
-        fitting = [steps for steps in SEQUENCES if steps[0] is first]
+        fitting = [steps for steps in SEQUENCES if steps[: len(begun)] == begun]
         steps = fitting[self._rng.integers(len(fitting))]
         self._video = movements(steps)
         at = self._time()
-        for step in steps:
+        for step in steps[1:]:
             at = self._actor.told(step, at) + self._rng.uniform(0.2, 1.2)
 
     def _capture(self, kind: Kind, attacking: bool) -> bytes:

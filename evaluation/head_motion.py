@@ -27,6 +27,9 @@ HEAD_WIDTH, HEAD_HEIGHT, HEAD_DEPTH = 1.35, 1.9, 1.2
 """Semi-axes of the ellipsoid, in distances between the eyes."""
 
 NOSE_DEPTH: Final = 0.35
+SIDE: Final = 0.3
+"""The outer part of the head, by the square of its half width, that a photograph from the front sees from aside."""
+
 CANVAS: Final = 5.0
 """Side of the rendered picture, in distances between the eyes."""
 
@@ -82,7 +85,14 @@ class Head:
         x, y, z, on_head = _first_hit(origin, rays)
         before = CAMERA_DISTANCE / (CAMERA_DISTANCE - z)
         map_x, map_y = (x * before * self.eye + self.side / 2, y * before * self.eye + self.side / 2)
-        painted = cv2.remap(self.texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        painted, smooth = (
+            cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            for texture in (self.texture, self._smooth)
+        )
+        # What the photograph saw only from aside would be drawn out to stripes, in which a detector may find faces.
+        aside = np.clip(1 - (1 - (x / HEAD_WIDTH) ** 2 - (y / HEAD_HEIGHT) ** 2) / SIDE, 0, 1)[:, :, None]
+        turned = np.float32(min(abs(pose.yaw) / 10, 1.0))  # unmoved, the picture is the photograph
+        painted = painted * (1 - turned * aside) + smooth * (turned * aside)
         alpha = cv2.GaussianBlur(on_head, (0, 0), 0.03 * self.eye)[:, :, None]
         return np.asarray(painted * alpha + self._background * (1 - alpha) + 0.5, np.uint8)
 
@@ -107,6 +117,10 @@ class Head:
         world = np.stack((u, v, np.full_like(u, -CAMERA_DISTANCE)), axis=-1)
         rays = world @ turn.astype(np.float32)
         return lens, np.asarray(rays / -rays[..., 2:], np.float32)
+
+    @cached_property
+    def _smooth(self) -> Pixels:
+        return np.asarray(cv2.GaussianBlur(self.texture, (0, 0), 0.3 * self.eye), np.uint8)
 
     @cached_property
     def _background(self) -> Grid:

@@ -1,8 +1,9 @@
 """An active challenge: a random sequence of movements, shown one at a time and measured on landmarks. No clock inside.
 
-Each step begins from the front: the head must face the camera again before its movement counts. A movement that was
-not asked for ends the challenge, and so does one that is over sooner than a person can react, or that takes too long.
-A turn is a turn of a body in space (`geometry`): a flat picture, however tilted, does not make one.
+First the face is looked at from the front, at rest: that is what all turns are measured against, and until it is known
+no movement is told. Each movement begins from the front, too: the head must face the camera again before it counts. A
+movement that was not asked for ends the challenge, and so does one that is over sooner than a person can react, or that
+takes too long. A turn is a turn of a body in space (`geometry`): a flat picture, however tilted, does not make one.
 
 Left and right are the person's own, on pictures that are not mirrored. Limits: docs/liveness.md.
 """
@@ -25,6 +26,7 @@ from liveness.geometry import change, displacement, mean_shape, size
 class Step(StrEnum):
     """What a person is asked to do."""
 
+    FACE_CAMERA = "face_camera"
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
     COME_CLOSER = "come_closer"
@@ -50,9 +52,10 @@ class Refusal(StrEnum):
 
 
 TURNS: Final = frozenset({Step.TURN_LEFT, Step.TURN_RIGHT})
+MOVEMENTS: Final = TURNS | {Step.COME_CLOSER}
 
 FRONT_FRAMES: Final = 3
-"""So many frames from the front begin a challenge: their mean is what turns are measured against."""
+"""So many frames in a row from the front, at rest, begin a challenge: their mean is what turns are measured against."""
 
 FRONTAL_YAW: Final = 15.0
 """Degrees within which a face looks at the camera when the challenge begins."""
@@ -75,7 +78,11 @@ FLAT_PARALLAX: Final = 0.4
 part of what was lost, is a tilted picture: a head that turns by 35 degrees loses 0.18 and shows 0.25."""
 
 CONFIRMING_FRAMES: Final = 2
-"""So many frames in a row must show a movement: one alone may be an error of the detector."""
+"""So many frames in a row must show a movement, or the front before it: one alone may be an error of the detector."""
+
+FLAT_FRAMES: Final = 4
+"""So many flat ones in a row name a tilted picture. One that looks flat is no turn in any case, and a head on its way
+may look so once or twice."""
 
 STILL_TIME: Final = timedelta(seconds=1)
 REACTION: Final = timedelta(seconds=0.5)
@@ -89,7 +96,7 @@ FEWEST_MOVEMENTS: Final = 3
 
 def movements(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Return the steps that ask for a movement: holding still is no evidence against a video that pauses."""
-    return tuple(step for step in steps if step is not Step.HOLD_STILL)
+    return tuple(step for step in steps if step in MOVEMENTS)
 
 
 def _allowed(steps: Sequence[Step]) -> bool:
@@ -98,9 +105,14 @@ def _allowed(steps: Sequence[Step]) -> bool:
     return varied and turns >= 2 and closer <= 1 and len(movements(steps)) >= FEWEST_MOVEMENTS
 
 
-SEQUENCES: Final = tuple(steps for length in (3, 4) for steps in product(Step, repeat=length) if _allowed(steps))
-"""Every sequence that may be drawn: three movements or four, at least two of them turns, closer at most once, holding
-still at most once, and never the same step twice in a row."""
+SEQUENCES: Final = tuple(
+    (Step.FACE_CAMERA, *steps)
+    for length in (3, 4)
+    for steps in product([step for step in Step if step is not Step.FACE_CAMERA], repeat=length)
+    if _allowed(steps)
+)
+"""Every sequence that may be drawn: facing the camera, then three movements or four, at least two of them turns, closer
+at most once, holding still at most once, and never the same step twice in a row."""
 
 
 def draw_steps() -> tuple[Step, ...]:
@@ -124,19 +136,27 @@ class Sight:
 
 @dataclass
 class Challenge:
-    """How far somebody has come in a sequence; `issued_at` is when the present step was first told to them."""
+    """How far somebody has come in a sequence; `issued_at` is when the present step was first told to them.
+
+    The first of the `steps` is `FACE_CAMERA`, and no other; raises `ValueError` otherwise.
+    """
 
     steps: tuple[Step, ...]
     issued_at: datetime
     done: int = 0
     _front: FloatArray | None = field(default=None, repr=False)
     _first: list[FloatArray] = field(default_factory=list, repr=False)
+    _front_frames: int = 0
     _start_size: float | None = None
     _still_since: Sight | None = None
     _still_frames: int = 0
     _moved: Step | None = None
     _moved_frames: int = 0
     _flat_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if [number for number, step in enumerate(self.steps) if step is Step.FACE_CAMERA] != [0]:
+            raise ValueError("a challenge begins by facing the camera, once")
 
     @property
     def over(self) -> bool:
@@ -153,6 +173,13 @@ class Challenge:
         """Whether the front of the face is known."""
         return self._front is not None
 
+    def turned(self, landmarks: FloatArray) -> float:
+        """Say how far a face is turned from its front, as soon as that is known: 0 not at all, 1 a whole turn."""
+        if self._front is None:
+            return 0.0 if is_frontal(landmarks) else 1.0
+        seen = change(self._front, landmarks)
+        return 1.0 if seen is None else min(abs(seen.turn) / TURN, 1.0)
+
     def is_late(self, now: datetime) -> bool:
         """Say whether the present step's time is over."""
         return not self.over and now - self.issued_at > STEP_TIME
@@ -162,7 +189,7 @@ class Challenge:
         self.done += 1
         self.issued_at = issued_at
         self._start_size = self._still_since = self._moved = None
-        self._moved_frames = self._still_frames = 0
+        self._front_frames = self._moved_frames = self._still_frames = 0
 
     def see(self, sight: Sight) -> Refusal | bool:
         """Take in one sight, in order of capture: True if it completes the present step, a refusal if it ends all."""
@@ -170,9 +197,8 @@ class Challenge:
             return Refusal.TOO_FAST  # captured before the instruction was known
         if self.is_late(sight.at):
             return Refusal.TOO_SLOW
-        if self._front is None:
-            self._face_front(sight)
-            return False
+        if self.step is Step.FACE_CAMERA or self._front is None:
+            return self._face_front(sight)
         moved = self._movement(sight, self._front)
         if isinstance(moved, Refusal):
             return moved
@@ -187,11 +213,18 @@ class Challenge:
             return Refusal.WRONG_MOVEMENT
         return Refusal.TOO_FAST if sight.at - self.issued_at < REACTION else True
 
-    def _face_front(self, sight: Sight) -> None:
-        if is_frontal(sight.landmarks):
-            self._first.append(sight.landmarks)
-        if len(self._first) == FRONT_FRAMES:
-            self._front, self._first = mean_shape(self._first), []
+    def _face_front(self, sight: Sight) -> bool:
+        """Say whether the head has now been at rest from the front for long enough; nobody need react to that."""
+        if not is_frontal(sight.landmarks):
+            self._first = []
+            return False
+        if self._first and displacement(self._first[0], sight.landmarks) > STILL:
+            self._first = []
+        self._first.append(sight.landmarks)
+        if len(self._first) < FRONT_FRAMES:
+            return False
+        self._front, self._first = mean_shape(self._first), []
+        return True
 
     def _movement(self, sight: Sight, front: FloatArray) -> Step | Refusal | None:
         """Return what the head has done since this step's front, if anything."""
@@ -200,10 +233,11 @@ class Challenge:
             return None
         flat = seen.foreshortening < FLAT_FORESHORTENING and abs(seen.turn) < FLAT_PARALLAX * (1 - seen.foreshortening)
         self._flat_frames = self._flat_frames + 1 if flat else 0
-        if self._flat_frames >= CONFIRMING_FRAMES:
+        if self._flat_frames >= FLAT_FRAMES:
             return Refusal.FLAT_SURFACE
         if self._start_size is None:
-            if abs(seen.turn) < FRONT_TURN:
+            self._front_frames = self._front_frames + 1 if abs(seen.turn) < FRONT_TURN else 0
+            if self._front_frames >= CONFIRMING_FRAMES:
                 self._start_size = size(sight.landmarks)
             return None
         if abs(seen.turn) >= TURN and not flat:

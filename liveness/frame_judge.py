@@ -66,21 +66,33 @@ class FrameJudge:
         problems: list[str] = []
         for at, picture in zip(times, pictures, strict=True):
             try:
-                sample = self._sample(live, picture)
+                verdict = self._see(live, at, picture)
             except UnusableFace as error:
-                if error.code == QualityCode.MULTIPLE_FACES:
-                    return Refusal.MULTIPLE_FACES
                 problems.append(error.code)
                 continue
-            landmarks = sample.face.landmarks
-            with self._embedder.embed(sample.aligned) as template:
-                refusal = live.continuity.check_face(landmarks, template, frontal=is_frontal(landmarks))
-            verdict = refusal or live.challenge.see(Sight(at, landmarks))
             if verdict:
                 return verdict
         if len(problems) == len(pictures):
             raise UnusableFace("No frame shows a usable face: capture again.", code=problems[0])
         return False
+
+    def _see(self, live: LiveSession, at: datetime, picture: Pixels) -> Refusal | bool:
+        continuity = live.continuity
+        try:
+            sample = self._sample(live, picture)
+        except UnusableFace as error:
+            if error.code == QualityCode.MULTIPLE_FACES and (refusal := continuity.doubt(Refusal.MULTIPLE_FACES)):
+                return refusal
+            raise
+        landmarks = sample.face.landmarks
+        with self._embedder.embed(sample.aligned) as template:
+            refusal = continuity.check_face(landmarks, template, turned=live.challenge.turned(landmarks))
+        if refusal is Refusal.FRAMES_REPEATED:
+            return refusal
+        doubted = continuity.doubt(refusal)
+        if refusal is not None:
+            return doubted or False
+        return live.challenge.see(Sight(at, landmarks))
 
     def _sample(self, live: LiveSession, picture: Pixels) -> Sample:
         """Find the face; until the challenge knows its front, only a good one from the front will do."""

@@ -29,8 +29,9 @@ def challenge(
     """Heads rendered from photographs take the active challenge, honestly and not, at a service in this process."""
     import numpy as np
 
-    from evaluation.challenge_runs import lift_all, run_all
+    from evaluation.challenge_runs import run_all
     from evaluation.images import open_images
+    from evaluation.lifting import lift_all
     from evaluation.report import as_json as plain
     from infra.settings import Settings
     from services.bootstrap import build_networks
