@@ -19,8 +19,9 @@ STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)
 """The first four of seven: expansion, channels, blocks, stride, kernel."""
 
 CROP = 336
-NEAR = 128
-"""The middle NEAR pixels of a crop of CROP, as they are, are the near view; the wide one is the whole, at a third."""
+VIEW = CROP // 3
+"""The middle VIEW pixels of a crop, as they are, are the near view; the wide one is the whole, at a third. Of one size,
+the two go through the stages together: half the time (1.0 ms, not 1.8) of one after the other."""
 
 MEAN = 127.0
 STD = 128.0
@@ -82,7 +83,8 @@ class PadFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Turn n x 3 x CROP x CROP normalized pixels into n x FEATURES: the near view's, then the wide one's."""
         near, wide = views(x)
-        return torch.cat([*self._statistics(evened(near)), *self._statistics(wide)], dim=1)
+        both = torch.cat(list(self._statistics(torch.cat([evened(near), wide]))), dim=1)
+        return torch.cat(both.chunk(2), dim=1)
 
     def _statistics(self, view: Tensor) -> Iterator[Tensor]:
         """Yield mean and spread of each channel, after stage three and after stage four."""
@@ -162,10 +164,10 @@ def scores_of(head: PadHead, features: FloatArray) -> FloatArray:
 
 def views(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the near and the wide view of n x 3 x CROP x CROP."""
-    edge = (CROP - NEAR) // 2
+    edge = (CROP - VIEW) // 2
     # Averages three by three, as avg_pool2d does; as a convolution it takes OpenVINO half the time (0.7 ms, not 1.2).
     mean = torch.full((3, 1, 3, 3), 1 / 9)
-    return x[:, :, edge : edge + NEAR, edge : edge + NEAR], nn.functional.conv2d(x, mean, stride=3, groups=3)
+    return x[:, :, edge : edge + VIEW, edge : edge + VIEW], nn.functional.conv2d(x, mean, stride=3, groups=3)
 
 
 def evened(near: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class TrainingConfig:
 
     members: int = 8
     hidden: int = 32
-    steps: int = 1200
+    steps: int = 800
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
@@ -43,13 +43,13 @@ class TrainingConfig:
 GROUP_SHARES = {
     # bona fide, origin: share of its class in the loss; collections of one origin share theirs equally
     (True, "nuaa"): 0.25,
-    (True, "webcam"): 0.45,
+    (True, "webcam"): 0.35,
     (True, "live-simulated"): 0.15,
-    (True, "faces"): 0.15,
+    (True, "faces"): 0.25,
     (False, "nuaa"): 0.25,
-    (False, "webcam"): 0.45,
+    (False, "webcam"): 0.35,
     (False, "live-simulated"): 0.15,
-    (False, "faces"): 0.15,
+    (False, "faces"): 0.25,
 }
 
 

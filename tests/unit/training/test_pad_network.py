@@ -7,7 +7,7 @@ import torch
 
 from training.export_pad import onnx_bytes
 from training.pad_data import PadViews
-from training.pad_network import CROP, NEAR, PadFeatures, PadHead, PadMobileNet, evened, scores_of, views
+from training.pad_network import CROP, VIEW, PadFeatures, PadHead, PadMobileNet, evened, scores_of, views
 from training.train_pad import TrainingConfig, fit
 
 
@@ -24,14 +24,14 @@ def network() -> PadMobileNet:
 def test_the_near_view_is_the_middle_and_the_wide_one_the_whole() -> None:
     x = torch.arange(CROP, dtype=torch.float32).expand(1, 3, CROP, CROP)
     near, wide = views(x)
-    assert near.shape == (1, 3, NEAR, NEAR)
-    assert wide.shape == (1, 3, CROP // 3, CROP // 3)
+    assert near.shape == (1, 3, VIEW, VIEW)
+    assert wide.shape == (1, 3, VIEW, VIEW)
     assert near.mean().item() == pytest.approx((CROP - 1) / 2)
     assert wide[0, 0, 0, :3].tolist() == pytest.approx([1.0, 4.0, 7.0])
 
 
 def test_evened_light_is_the_same_whatever_the_lamp() -> None:
-    x = torch.rand(2, 3, NEAR, NEAR, generator=torch.Generator().manual_seed(1)) - 0.5
+    x = torch.rand(2, 3, VIEW, VIEW, generator=torch.Generator().manual_seed(1)) - 0.5
     brighter, tinted = x * 0.7 + 0.9, x + torch.tensor([0.2, 0.0, -0.2])[:, None, None]
     assert torch.allclose(evened(brighter), evened(x), atol=0.06)
     assert torch.allclose(evened(tinted).mean((2, 3)), torch.full((2, 3), -0.05), atol=1e-3)
