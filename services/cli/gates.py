@@ -98,7 +98,8 @@ def keygen(
     _show({"key_id": DeviceKey.id_of(signer.public), "public_key": base64url(signer.public)}, as_json)
 
 
-@devices.command("add")
+# One public key in sixty-four begins with a hyphen, and is no option.
+@devices.command("add", context_settings={"ignore_unknown_options": True})
 def add_device(
     context: typer.Context,
     gate_id: GateId,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from biometrics.types import Pixels
 from evaluation.camera import CameraSettings, photograph_jpeg
 from evaluation.moving import moved_head, sway
 from infra.api_keys import Role
+from infra.capture_signing import DeviceSigner
+from liveness.injection import base64url
 from services.cli.main import app
 from tests.e2e.conftest import DWARPAL, Server, environment
 from tests.traveller import Site
@@ -80,6 +83,15 @@ def test_a_gates_policy_and_its_devices(run: Run, tmp_path: Path) -> None:
     (listed,) = json.loads(run("gates", "devices", "list", "t3-entry-1", "--json").stdout)
     assert listed["revoked_at"] is not None
     assert "PRIVATE" not in run("gates", "devices", "list", "t3-entry-1").stdout
+
+
+def test_a_public_key_may_begin_with_a_hyphen(run: Run) -> None:
+    run("gates", "create", "t3-entry-1", "--purpose", "entry")
+    keys = (base64url(DeviceSigner.new().public) for _ in count())
+    key = next(key for key in keys if key.startswith("-"))
+    added = json.loads(run("gates", "devices", "add", "t3-entry-1", key, "--json").stdout)
+    assert added["public_key"] == key
+    run("gates", "devices", "add", "t3-entry-1", key, "--jsom", code=2)
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.GATE])
