@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,19 +21,9 @@ from liveness.challenge import Step
 from services.administration import add_gate, add_key
 from services.api.app import create_app
 from services.bootstrap import Dwarpal, Networks, build_dwarpal, build_networks, build_storage
+from services.simulated_clock import SimulatedClock
 
 GATE = "stage-1"
-
-
-class SimulatedClock:
-    """A `Clock` that moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Return the time."""
-        return self.time
 
 
 @dataclass

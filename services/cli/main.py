@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import audit, evaluate, explain, gates, keys, models
+from services.cli import audit, evaluate, explain, gates, keys, models, privacy
 from services.cli.bench import bench
 from services.cli.calibrate import calibrate
 from services.cli.demo import demo
@@ -63,6 +63,7 @@ app.command(rich_help_panel=GATE)(check)
 app.command(rich_help_panel=GATE)(withdraw)
 app.command(rich_help_panel=PROOF)(demo)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
+app.add_typer(privacy.app, name="privacy", rich_help_panel=PROOF)
 app.add_typer(models.app, name="models", rich_help_panel=PROOF)
 app.add_typer(evaluate.app, name="evaluate", rich_help_panel=PROOF)
 app.add_typer(explain.app, name="explain", rich_help_panel=PROOF)
