@@ -7,14 +7,15 @@ import json
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from biometrics.errors import Conflict, MalformedInput, NotFound, NotPermitted
 from biometrics.records import GATE_PURPOSES, Consent, Purpose
 
-LANGUAGES = ("en", "hi")
+LANGUAGES = ("en", "hi", "bn", "mr", "ta", "te", "ur")
+"""ISO 639-1; but for English, all are of the Eighth Schedule of the Constitution of India."""
 
 
 class NoticePurpose(BaseModel):
@@ -28,13 +29,28 @@ class NoticePurpose(BaseModel):
     optional: bool
 
 
-class Notice(BaseModel):
-    """The itemised notice in one language (DPDP Act 2023 s.5, Rules 2025 Rule 3)."""
+class NoticeLanguage(BaseModel):
+    """How a language's text is to be shown, and how far it can be relied on.
+
+    `script` is an ISO 15924 code, `fonts` are families that carry it, the best first. `translation` says who wrote the
+    wording, `reviewed` whether a person who speaks the language has approved it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str
     language: str
+    name: str
+    script: Literal["Latn", "Deva", "Beng", "Taml", "Telu", "Arab"]
+    direction: Literal["ltr", "rtl"]
+    fonts: tuple[str, ...]
+    translation: Literal["original", "machine", "human"]
+    reviewed: bool
+
+
+class Notice(NoticeLanguage):
+    """The itemised notice in one language (DPDP Act 2023 s.5, Rules 2025 Rule 3)."""
+
     title: str
     introduction: str
     purposes: tuple[NoticePurpose, ...]

@@ -42,7 +42,7 @@ def enroll(
     departs_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Departure with its zone, such as 2026-11-24T06:30+05:30.")
     ] = None,
-    language: Annotated[str, typer.Option(help="Language of the notice: en or hi.")] = "en",
+    language: Annotated[str, typer.Option(help="Language of the notice: en, hi, bn, mr, ta, te or ur.")] = "en",
     i_consent: Annotated[
         bool, typer.Option("--i-consent", help="The traveller is 18 or older, read the notice and agrees.")
     ] = False,

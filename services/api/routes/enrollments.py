@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from biometrics.errors import MalformedInput, NotPermitted
 from biometrics.records import EnrollmentRecord, TravelToken
-from enrollment.consent import Notice
+from enrollment.consent import LANGUAGES, Notice, NoticeLanguage
 from infra.api_keys import Role
 from infra.receipts import deletion_receipt
 from services.api.auth import Caller, System, allow, own_record
@@ -21,6 +21,7 @@ from services.api.schemas import (
     EnrollmentCreated,
     EnrollmentRequest,
     EnrollmentState,
+    Page,
     Review,
     TravelChange,
 )
@@ -42,6 +43,14 @@ async def _captures(
     """Let enrollers through, then read what they sent."""
     files = {"images": system.settings.max_images, "document": 1}
     return await read_upload(request, EnrollmentRequest, part="enrollment", files=files, settings=system.settings)
+
+
+@router.get("/notices", response_model=Page[NoticeLanguage])
+def notices() -> Page[NoticeLanguage]:
+    """List the languages that the notice is in: name, script, direction, fonts, and whether a person reviewed it."""
+    texts = [Notice.in_language(language) for language in LANGUAGES]
+    shown = set(NoticeLanguage.model_fields)
+    return Page(items=[NoticeLanguage(**text.model_dump(include=shown)) for text in texts], next_cursor=None)
 
 
 @router.post(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
+from collections.abc import Iterator
 from importlib.resources import files
 
 import pytest
@@ -38,6 +40,15 @@ def shape_of(value: object) -> object:
     return type(value).__name__
 
 
+def texts_of(value: object) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(part)
+
+
 def test_there_is_a_notice_for_each_language_and_no_other() -> None:
     present = {file.name for file in files("enrollment").joinpath("notices").iterdir()}
     assert present == {f"{language}.json" for language in LANGUAGES}
@@ -56,15 +67,47 @@ def test_every_language_says_as_much(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_in_a_notice_is_empty_or_ticked_beforehand(language: str) -> None:
     raw = json.loads(files("enrollment").joinpath("notices", f"{language}.json").read_bytes())
-    assert all(raw[name] for name in raw)
+    assert all(text.strip() for text in texts_of(raw))
+    assert all(raw[name] for name in raw if name != "reviewed")
     assert all(purpose.optional for purpose in Notice.in_language(language).purposes)
 
 
-def test_the_hindi_notice_is_in_devanagari() -> None:
-    notice = Notice.in_language("hi")
-    for text in (notice.title, notice.introduction, *notice.rights, *(p.text for p in notice.purposes)):
+SCRIPTS = {
+    "Latn": "LATIN",
+    "Deva": "DEVANAGARI",
+    "Beng": "BENGALI",
+    "Taml": "TAMIL",
+    "Telu": "TELUGU",
+    "Arab": "ARABIC",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_notice_is_in_its_own_script_and_direction(language: str) -> None:
+    notice = Notice.in_language(language)
+    purposes = [text for purpose in notice.purposes for text in (purpose.title, purpose.text)]
+    read = (notice.name, notice.title, notice.introduction, notice.retention, notice.sharing, notice.withdrawal)
+    for text in (*read, notice.adults_only, *notice.data, *notice.rights, *notice.contacts, *purposes):
         letters = [c for c in text if c.isalpha()]
-        assert sum("DEVANAGARI" in unicodedata.name(c) for c in letters) > 0.9 * len(letters), text
+        assert all(unicodedata.name(c).startswith(SCRIPTS[notice.script]) for c in letters), text
+        directions = {unicodedata.bidirectional(c) for c in letters}
+        assert directions == ({"AL"} if notice.direction == "rtl" else {"L"}), text
+        assert unicodedata.is_normalized("NFC", text), text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_translation_keeps_every_number(language: str) -> None:
+    notice = Notice.in_language(language)
+    for name in ("title", "introduction", "data", "retention", "rights", "withdrawal", "adults_only"):
+        numbers = re.findall(r"\d+", str(getattr(notice, name)))
+        assert sorted(numbers) == sorted(re.findall(r"\d+", str(getattr(NOTICE, name)))), name
+
+
+def test_no_wording_claims_a_review_that_nobody_made() -> None:
+    said = {language: Notice.in_language(language) for language in LANGUAGES}
+    assert {language for language, notice in said.items() if notice.reviewed} == set()
+    assert {language for language, notice in said.items() if notice.translation == "original"} == {"en"}
+    assert all(notice.translation != "human" for notice in said.values())
 
 
 def test_the_digest_changes_with_every_word_and_language() -> None:
