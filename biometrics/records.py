@@ -234,6 +234,10 @@ class EventKind(StrEnum):
     KEY_REVOKED = "key_revoked"
     PURGED = "purged"
     CALIBRATED = "calibrated"
+    RIGHTS_RECEIVED = "rights_received"
+    RIGHTS_READ = "rights_read"
+    RIGHTS_DECIDED = "rights_decided"
+    RIGHTS_ERASED = "rights_erased"
 
 
 @dataclass(frozen=True, slots=True)

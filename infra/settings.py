@@ -113,6 +113,11 @@ class Settings(BaseSettings):
         256, ge=1, le=10_000, description="Most liveness sessions in memory at once; further ones are refused as busy."
     )
 
+    rights_due_days: int = Field(90, ge=1, le=90, description="Days within which a rights request is answered.")
+    rights_retention_days: int = Field(
+        30, ge=1, le=30, description="Days for which a rights request's words are kept after the answer."
+    )
+
     purge_interval_seconds: float = Field(30, gt=0, le=3600, description="How often expired templates are purged.")
     max_image_bytes: int = Field(10 * 2**20, ge=2**10, description="Largest compressed image.")
     max_image_pixels: int = Field(16_000_000, ge=10_000, description="Largest image, read from the header.")

@@ -15,6 +15,7 @@ from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
 from biometrics.quality import QualityPolicy
 from enrollment.enroll import EnrollmentService
 from enrollment.retention import RetentionService
+from enrollment.rights import RightsService
 from infra.capture_signing import Ed25519Verifier
 from infra.clock import build_clock
 from infra.database.engine import Engine, build_engine, migrate
@@ -24,6 +25,7 @@ from infra.gallery import RotatedGallery
 from infra.keys.file_store import FileKeyStore
 from infra.keys.sealing import EnvelopeSealer
 from infra.keys.store import KeyStore
+from infra.keys.text_sealing import EpochTextSealer
 from infra.models import build_detector, build_embedder, build_pad, find_card, site_folder
 from infra.settings import Settings
 from infra.telemetry import Metrics
@@ -210,6 +212,18 @@ def build_retention(storage: Storage, gallery: Gallery, model_digest: str | None
         storage.clock,
         timedelta(hours=storage.settings.walk_through_window_hours),
         model_digest,
+    )
+
+
+def build_rights(storage: Storage) -> RightsService[SqlUnitOfWork]:
+    """Wire the rights requests."""
+    settings = storage.settings
+    return RightsService(
+        EpochTextSealer(storage.keys, settings.site),
+        storage.unit_of_work,
+        storage.clock,
+        due=timedelta(days=settings.rights_due_days),
+        kept=timedelta(days=settings.rights_retention_days),
     )
 
 

@@ -227,6 +227,7 @@ _TEXT_FIELDS = {
     "event": re.compile(
         "enrolled|checked|moved_out|moved_in|withdrawn|expired|reviewed|epoch_destroyed|gate_created"
         "|gate_changed|device_key_added|device_key_revoked|liveness_ended|key_created|key_revoked|purged|calibrated"
+        "|rights_received|rights_read|rights_decided|rights_erased"
     ),
     "event_id": _CODE,
     "policy": _CODE,

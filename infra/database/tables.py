@@ -107,6 +107,30 @@ class LivenessSessionRow(Base):
     redeemed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
+class RightsRequestRow(Base):
+    """What a traveller asked for; `text` and `answer` are sealed, see `infra/keys/text_sealing.py`."""
+
+    __tablename__ = "rights_request"
+    __table_args__ = (
+        CheckConstraint("(closed_at IS NULL) = (erase_at IS NULL)", name="closed_is_erased"),
+        CheckConstraint("(state IN ('done', 'refused')) = (closed_at IS NOT NULL)", name="state_is_closed"),
+        Index("ix_rights_request_open", "closed_at", "due_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    received_at: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime] = mapped_column(UtcTime)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    text: Mapped[bytes | None] = mapped_column(LargeBinary)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    enrollment_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    holder_verifier: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    closed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    erase_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+
+
 class ApiKeyRow(Base):
     """A caller's key: only the SHA-256 of its secret is kept. A gate's key names its gate, and no other key does."""
 

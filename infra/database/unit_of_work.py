@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 
 from biometrics.errors import NotReady
 from biometrics.ports import AuditLog, DeviceKeyStore, EnrollmentStore, GateStore, LivenessSessionStore, NonceStore
+from enrollment.rights import RightsStore
 from infra.audit.log import SqlAuditLog
 from infra.database.engine import READ_ONLY_OPTION
+from infra.database.rights_store import SqlRightsStore
 from infra.database.session_store import SqlLivenessSessionStore
 from infra.database.stores import SqlDeviceKeyStore, SqlEnrollmentStore, SqlGateStore, SqlNonceStore
 from infra.keys.store import KeyStore
@@ -35,6 +37,7 @@ class SqlUnitOfWork:
     devices: DeviceKeyStore
     nonces: NonceStore
     liveness: LivenessSessionStore
+    rights: RightsStore
     audit: AuditLog
     log: SqlAuditLog
     """The same log as `audit`, with everything that can be read from it."""
@@ -72,6 +75,7 @@ class SqlUnitOfWork:
         self.devices = SqlDeviceKeyStore(session)
         self.nonces = SqlNonceStore(session)
         self.liveness = SqlLivenessSessionStore(session)
+        self.rights = SqlRightsStore(session, lock=not self._read_only)
         self.log = SqlAuditLog(session, self._keys, self._site)
         self.audit = self.log
         return self

@@ -13,10 +13,11 @@ from services.cli.output import fields, print_json, progress_bar
 def purge(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Erase what has expired, destroy the keys of ended epochs, once; safe beside a running service."""
     from infra.gallery import RotatedGallery
-    from services.bootstrap import build_retention
+    from services.bootstrap import build_retention, build_rights
     from services.sweeper import tidy_and_sign
 
     storage = storage_for(context, data_dir)
+    build_rights(storage).sweep()
     with progress_bar("Erasing expired templates") as progress:
         # A running service's galleries are in its own memory: its next sweep overwrites what is gone from the database.
         retention = build_retention(storage, RotatedGallery())
