@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import audit, evaluate, explain, gates, keys, models, privacy, rights
+from services.cli import audit, breach, evaluate, explain, gates, keys, models, privacy, rights
 from services.cli.bench import bench
 from services.cli.calibrate import calibrate
 from services.cli.demo import demo
@@ -56,6 +56,7 @@ app.command(rich_help_panel=SITE)(serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=SITE)
 app.add_typer(gates.app, name="gates", rich_help_panel=SITE)
 app.add_typer(rights.app, name="rights", rich_help_panel=SITE)
+app.add_typer(breach.app, name="breach", rich_help_panel=SITE)
 app.command(rich_help_panel=SITE)(calibrate)
 app.command(rich_help_panel=SITE)(purge)
 app.command(rich_help_panel=SITE)(doctor)
