@@ -20,6 +20,7 @@ from infra.audit import merkle
 from infra.audit.canonical import JSON, canonical, utc_text
 from infra.audit.checkpoint import key_id, parse_checkpoint
 from infra.audit.log import SqlAuditLog
+from infra.retention_profile import LEAST_LOG_DAYS
 
 RECEIPT_TYPE = "dwarpal-receipt/v1"
 _RETENTION_HOURS = int(RETENTION.total_seconds()) // 3600
@@ -93,33 +94,72 @@ def consent_receipt(
     key: Ed25519PrivateKey,
     site: str,
     now: datetime,
+    region: str = "",
+    log_days: int = LEAST_LOG_DAYS,
 ) -> dict[str, JSON]:
-    """Return what the traveller agreed to, in the fields of a consent record after ISO/IEC TS 27560:2023."""
+    """Return what the traveller agreed to, in the fields of a consent record after ISO/IEC TS 27560:2023.
+
+    `region` is where the data stay (empty: the site itself), `log_days` how long the log is kept at least.
+    """
     body: dict[str, JSON] = {
         "schema": "ISO/IEC TS 27560:2023",
         "receipt_id": new_id(),
         "time": utc_text(now),
+        "record_id": enrollment_id,
         "pii_principal_id": enrollment_id,
         "pii_controller": site,
+        "parties": [{"party_id": site, "role": "pii_controller", "contact": "as in the privacy notice"}],
         "privacy_notice": {
             "version": consent.notice_version,
             "sha256": consent.notice_sha256,
             "language": consent.language,
+            "url": f"/v1/notice?lang={consent.language}",
         },
+        "language": consent.language,
         "lawful_basis": "consent",
         "purposes": [
-            {"purpose": purpose.value, "consent_type": "explicit", "withdrawable": True}
+            {
+                "purpose": purpose.value,
+                "service": "recognition of a face at gates",
+                "lawful_basis": "consent",
+                "consent_type": "explicit",
+                "optional": True,
+                "withdrawable": True,
+            }
             for purpose in sorted(consent.purposes)
         ],
-        "pii_categories": ["face_template"],
+        "pii_categories": ["face_template", "travel", "gate_passages"],
+        "pii_information": [
+            {"pii_type": "face_template", "sensitive_pii_category": True, "pii_optional": False},
+            {"pii_type": "travel", "sensitive_pii_category": False, "pii_optional": False},
+            {"pii_type": "gate_passages", "sensitive_pii_category": False, "pii_optional": False},
+        ],
         "sensitive_pii": True,
         "collection_method": "camera",
+        "processing_method": "automated comparison of sealed templates; an officer where in doubt",
+        "storage_locations": [site],
+        "processing_locations": [site],
+        "geographic_restrictions": region or "the site",
         "retention": {
             "expires_at": utc_text(expires_at),
             "rule": f"PT{_RETENTION_HOURS}H after enrollment or departure, whichever is later",
+            "processing_log": f"at least P{log_days}D, under a pseudonym whose key goes with the template's",
         },
         "recipients": [],
+        "privacy_rights": {
+            "access": "GET /v1/me/report",
+            "correction": "PATCH /v1/enrollments/{id}/travel, or POST /v1/rights-requests",
+            "erasure": "DELETE /v1/enrollments/{id}",
+            "grievance": "POST /v1/rights-requests",
+            "nomination": "POST /v1/rights-requests",
+        },
         "withdrawal": "DELETE /v1/enrollments/{id} with the travel token, or any officer",
-        "event": {"type": "given", "state": "active", "time": utc_text(consent.given_at)},
+        "event": {
+            "type": "given",
+            "state": "active",
+            "time": utc_text(consent.given_at),
+            "valid_until": utc_text(expires_at),
+            "entity_id": enrollment_id,
+        },
     }
     return sign_receipt("consent", body, key, site)

@@ -10,6 +10,9 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra.region import outside, parse_hosts
+from infra.retention_profile import LEAST_LOG_DAYS, PERIODS, RetentionProfile
+
 WITHOUT_PAD_WORDS = "a photograph may open the gate"
 """The words that a site must write to run without presentation attack detection."""
 
@@ -113,9 +116,29 @@ class Settings(BaseSettings):
         256, ge=1, le=10_000, description="Most liveness sessions in memory at once; further ones are refused as busy."
     )
 
-    rights_due_days: int = Field(90, ge=1, le=90, description="Days within which a rights request is answered.")
+    retention_profile: RetentionProfile = Field(
+        RetentionProfile.INDIA, description="`india` or `eu`: the law that sets the periods below."
+    )
+    log_retention_days: int | None = Field(
+        None,
+        ge=LEAST_LOG_DAYS,
+        description="Days for which the site keeps the audit log at least; by default the profile's.",
+    )
+    rights_due_days: int | None = Field(
+        None, ge=1, description="Days within which a rights request is answered; by default the profile's, never more."
+    )
     rights_retention_days: int = Field(
         30, ge=1, le=30, description="Days for which a rights request's words are kept after the answer."
+    )
+
+    region: str = Field(
+        "",
+        pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$",
+        description="ISO 3166 code of the region that data must not leave; empty for none.",
+    )
+    region_hosts: str = Field(
+        "",
+        description="Hosts (`*.db.example`) and networks (`10.0.0.0/8`) in the region, separated by commas.",
     )
 
     purge_interval_seconds: float = Field(30, gt=0, le=3600, description="How often expired templates are purged.")
@@ -142,7 +165,35 @@ class Settings(BaseSettings):
             raise ValueError("DWARPAL_PAD_BURST_BPCER must not be larger than DWARPAL_PAD_BPCER")
         if self.nearest_face_pixels <= self.farthest_face_pixels:
             raise ValueError("DWARPAL_NEAREST_FACE_PIXELS must be larger than DWARPAL_FARTHEST_FACE_PIXELS")
+        if self.effective_rights_due_days > PERIODS[self.retention_profile].due_days:
+            raise ValueError("DWARPAL_RIGHTS_DUE_DAYS is longer than DWARPAL_RETENTION_PROFILE allows")
+        self._stay_in_region()
         return self
+
+    def _stay_in_region(self) -> None:
+        try:
+            allowed = parse_hosts(self.region_hosts)
+        except ValueError:
+            raise ValueError("DWARPAL_REGION_HOSTS is not a list of hosts and networks") from None
+        if not self.region:
+            if allowed:
+                raise ValueError("DWARPAL_REGION_HOSTS is set and DWARPAL_REGION is not")
+            return
+        # Every setting that ends in `_url` is an endpoint: whoever adds one needs not remember this place.
+        for name in type(self).model_fields:
+            url = getattr(self, name)
+            if name.endswith("_url") and url and outside(str(url), allowed):
+                raise ValueError(f"DWARPAL_{name.upper()} is not known to be in the region: see DWARPAL_REGION_HOSTS")
+
+    @property
+    def effective_rights_due_days(self) -> int:
+        """Days until a rights request is due, with the profile's filled in."""
+        return self.rights_due_days or PERIODS[self.retention_profile].due_days
+
+    @property
+    def effective_log_retention_days(self) -> int:
+        """Days for which the audit log is kept at least, with the profile's filled in."""
+        return self.log_retention_days or PERIODS[self.retention_profile].log_days
 
     @property
     def effective_pad_burst_bpcer(self) -> float:

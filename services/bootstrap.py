@@ -222,7 +222,7 @@ def build_rights(storage: Storage) -> RightsService[SqlUnitOfWork]:
         EpochTextSealer(storage.keys, settings.site),
         storage.unit_of_work,
         storage.clock,
-        due=timedelta(days=settings.rights_due_days),
+        due=timedelta(days=settings.effective_rights_due_days),
         kept=timedelta(days=settings.rights_retention_days),
     )
 

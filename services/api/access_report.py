@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from biometrics.records import EnrollmentRecord, epoch_end
 from enrollment.consent import Notice
+from infra.settings import Settings
 from services.api.enrolling import flags_of
 from services.api.rights_schemas import RightsDetail
 from services.api.schemas import Activity, Id
@@ -67,6 +68,8 @@ class AccessReport(BaseModel):
     requests: list[RightsDetail]
     uses: list[Activity] = Field(description="every processing, from the audit log")
     also_held: list[str]
+    log_kept_days: int = Field(description="how long the log of uses is kept at least, under a pseudonym")
+    region: str | None = Field(description="the region that the data do not leave, where one is declared")
     recipients: list[str] = Field(description="to whom anything was passed on")
     rights: list[str]
     withdrawal: str
@@ -74,7 +77,7 @@ class AccessReport(BaseModel):
 
 
 def access_report(
-    record: EnrollmentRecord, *, site: str, now: datetime, uses: list[Activity], requests: list[RightsDetail]
+    record: EnrollmentRecord, *, settings: Settings, now: datetime, uses: list[Activity], requests: list[RightsDetail]
 ) -> AccessReport:
     """Put together what is held of an enrollment."""
     notice, consent = Notice.in_language(record.consent.language), record.consent
@@ -82,7 +85,7 @@ def access_report(
     if record.sealed.for_gallery is not None:
         opens_with.append("the gate server, for walking through without the token, as you agreed")
     return AccessReport(
-        site=site,
+        site=settings.site,
         generated_at=now,
         enrollment_id=record.id,
         flight=record.flight,
@@ -108,6 +111,8 @@ def access_report(
         requests=requests,
         uses=uses,
         also_held=list(ALSO_HELD),
+        log_kept_days=settings.effective_log_retention_days,
+        region=settings.region or None,
         recipients=[],
         rights=list(notice.rights),
         withdrawal=notice.withdrawal,

@@ -80,6 +80,8 @@ def _created(system: Dwarpal, enrolled: Enrolled) -> EnrollmentCreated:
         key=storage.keys.signing_key(),
         site=storage.settings.site,
         now=storage.now(),
+        region=storage.settings.region,
+        log_days=storage.settings.effective_log_retention_days,
     )
     return EnrollmentCreated(
         enrollment_id=record.id,

@@ -51,7 +51,7 @@ def report(
     rights = build_rights(storage)
     found = access_report(
         record,
-        site=storage.settings.site,
+        settings=storage.settings,
         now=now,
         uses=[_activity(entry.index, JSON_OBJECT.validate_python(entry.fields())) for entry in history],
         requests=[RightsDetail.opened(rights.opened(request), now) for request in filed],

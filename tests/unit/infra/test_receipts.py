@@ -142,8 +142,18 @@ def test_a_consent_receipt_says_what_was_agreed() -> None:
     verify_receipt(receipt, KEY.public_key())
     assert receipt["kind"] == "consent"
     assert receipt["pii_principal_id"] == enrollment_id
-    assert receipt["privacy_notice"] == {"version": "2025-1", "sha256": "ab" * 32, "language": "hi"}
+    read = {"version": "2025-1", "sha256": "ab" * 32, "language": "hi", "url": "/v1/notice?lang=hi"}
+    assert receipt["privacy_notice"] == read
     assert [p["purpose"] for p in receipt["purposes"]] == ["boarding", "security"]
     assert receipt["retention"]["expires_at"] == utc_text(EXPIRES)
+    assert receipt["event"]["valid_until"] == utc_text(EXPIRES)
+    fields = "record_id parties language pii_information processing_method storage_locations processing_locations"
+    for name in f"{fields} geographic_restrictions privacy_rights withdrawal lawful_basis collection_method".split():
+        assert receipt[name], name
+    assert {item["pii_type"] for item in receipt["pii_information"]} == set(receipt["pii_categories"])
+    elsewhere = consent_receipt(
+        consent=consent, enrollment_id=enrollment_id, expires_at=EXPIRES, key=KEY, site=SITE, now=NOW, region="IN"
+    )
+    assert elsewhere["geographic_restrictions"] == "IN"
     with pytest.raises(ValueError, match="zone"):
         utc_text(NOW.replace(tzinfo=None))
