@@ -30,7 +30,7 @@ ALSO_HELD = (
 )
 
 
-class HeldTemplate(BaseModel):
+class HeldFace(BaseModel):
     """What is said about the template; its numbers are not in here."""
 
     what: str = "512 numbers computed from your face, encrypted"
@@ -64,7 +64,7 @@ class AccessReport(BaseModel):
     failed_checks: int
     locked_until: datetime | None
     consent: HeldConsent
-    template: HeldTemplate
+    face: HeldFace
     requests: list[RightsDetail]
     uses: list[Activity] = Field(description="every processing, from the audit log")
     also_held: list[str]
@@ -102,7 +102,7 @@ def access_report(
             language=consent.language,
             given_at=consent.given_at,
         ),
-        template=HeldTemplate(
+        face=HeldFace(
             network=record.model_digest,
             opens_with=opens_with,
             erased_at=record.expires_at,

@@ -35,7 +35,7 @@ def test_the_report_holds_everything_but_template_and_score(site: LocalSite, ast
     report = answer.json()
     assert report["enrollment_id"] == enrolled["enrollment_id"]
     assert list(report["consent"]["purposes"]) == ["entry", "security", "walk_through"]
-    assert len(report["template"]["opens_with"]) == 2
+    assert len(report["face"]["opens_with"]) == 2
     assert [request["text"] for request in report["requests"]] == [WORDS]
     activity = site.client.get("/v1/me/activity", headers=site.auth(token)).json()["items"]
     assert report["uses"] == activity
