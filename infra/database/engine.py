@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 import psycopg
@@ -48,10 +49,7 @@ def migrate(engine: Engine) -> None:
     Raises `NotReady` if the database cannot be reached.
     """
     config = _alembic()
-    try:
-        engine.connect().close()
-    except OperationalError:
-        raise NotReady("The database is away or cannot be opened.", code="database_unavailable") from None
+    _first_connection(engine)
     # On SQLite, BEGIN IMMEDIATE is the lock between processes; on PostgreSQL an advisory lock of this transaction is.
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -59,6 +57,24 @@ def migrate(engine: Engine) -> None:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _first_connection(engine: Engine) -> None:
+    """Connect once; raise `NotReady` if that is not to be had.
+
+    Where several processes open a new SQLite file at once, one that is about to switch it to its write-ahead log may be
+    told at once that it is locked, without the wait that all other statements have: so it tries again.
+    """
+    pauses = (0.05, 0.1, 0.2, 0.4) if engine.dialect.name == "sqlite" else ()
+    for pause in (*pauses, None):
+        try:
+            engine.connect().close()
+        except OperationalError:
+            if pause is None:
+                raise NotReady("The database is away or cannot be opened.", code="database_unavailable") from None
+            time.sleep(pause)
+        else:
+            return
 
 
 def schema_revisions(engine: Engine) -> tuple[str | None, str | None]:
