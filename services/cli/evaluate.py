@@ -15,6 +15,7 @@ from services.cli.evaluate_identification import identification
 from services.cli.evaluate_networks import networks
 from services.cli.evaluate_report import report
 from services.cli.evaluate_robustness import robustness
+from services.cli.evaluate_unlinkability import unlinkability
 from services.cli.measuring import Embedder, Face, Images, embed_images, image_loader, settings_to_measure
 from services.cli.options import AsJson
 from services.cli.output import print_json, progress_bar
@@ -28,6 +29,7 @@ app.command()(robustness)
 app.command()(identification)
 app.command()(networks)
 app.command()(peers)
+app.command()(unlinkability)
 app.command()(report)
 
 PAIR_COLUMNS = "image_a,image_b,same and optionally fold,subject_a,subject_b"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Locator
 
     from evaluation.networks import NetworkReport
+    from services.unlinkability import UnlinkabilityReport
 
 MANY = 50_000
 """Comparisons whose curve is drawn from point to point: its single steps are too small to be seen."""
@@ -254,3 +255,21 @@ def _few_ticks() -> Locator:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(5)
+
+
+def draw_unlinkability(report: UnlinkabilityReport, path: Path) -> None:
+    """Write how cosines of two places are distributed, plain and under a rotation for each gallery."""
+    from services.unlinkability import OWN_ROTATION, PLAIN
+
+    with new_plot() as (figure, axes):
+        for name, color in ((PLAIN, PALETTE["second"]), (OWN_ROTATION, PALETTE["main"])):
+            of = report.protections[name]
+            for density, label, style in (
+                (of.histogram.mated, "same", "-"),
+                (of.histogram.non_mated, "different", "--"),
+            ):
+                axes.stairs(density, of.histogram.edges, color=color, linestyle=style, label=f"{name}: {label}")
+        axes.set_xlabel("cosine of two templates")
+        axes.set_ylabel("density")
+        axes.legend(loc="upper right", fontsize=7)
+    save(figure, path)
