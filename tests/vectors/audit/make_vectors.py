@@ -1,177 +1,372 @@
-"""Make the bundles of this folder: an honest log, and one for each way to cheat, without the project's own code.
+"""Make the bundles of this folder and cases.json, which says what the offline verifier must find in each.
 
-Entries, header and checkpoints are written out here from docs/audit-log.md; the tree is the definition of RFC 6962,
-2.1, word for word; Ed25519 is the `cryptography` package's. Keys, ids and pseudonyms are SHA-256 of names and stand
-for nobody. Run: python tests/vectors/audit/make_vectors.py
+Everything is derived from the words in this file: keys, ids and times. The keys are known to everybody and stand for
+no airport. The log, its export and its receipts are made by the code that a site runs; the forgeries by hand.
+Run: PYTHONPATH=. python tests/vectors/audit/make_vectors.py
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from biometrics.errors import KeyDestroyed
+from biometrics.records import AuditEvent, EventKind, Purpose, epoch_end, epoch_of
+from infra.audit.canonical import canonical
+from infra.audit.checkpoint import verifier_key
+from infra.audit.export import export_bundle
+from infra.audit.log import SqlAuditLog
+from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.database.base import Base
+from infra.receipts import deletion_receipt, sign_receipt
 
 HERE = Path(__file__).resolve().parent
 SITE = "airport.example"
-NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
-Entry = dict[str, object]
+START = datetime(2026, 3, 1, 6, 20, tzinfo=UTC)
+TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint)]
+PROVENANCE = "Made by make_vectors.py; the keys are public and stand for no airport."
+
+Lines = list[bytes]
 
 
-def seeded(name: str) -> bytes:
-    return hashlib.sha256(b"dwarpal audit vectors: " + name.encode()).digest()
+def derived(*words: object) -> bytes:
+    """Return 32 bytes that anybody can derive."""
+    return hashlib.sha256("/".join(str(word) for word in ("dwarpal audit vectors", *words)).encode()).digest()
 
 
-SITE_KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(seeded(name)) for name in ("site", "somebody else"))
+class PublicKeys:
+    """A `KeyStore` without secrets: every key is derived from a name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._destroyed: set[int] = set()
+
+    def epoch_key(self, epoch: int, *, create: bool = False) -> bytes:
+        return self._key("epoch", epoch)
+
+    def audit_key(self, epoch: int, *, create: bool = False) -> bytes:
+        return self._key("audit", epoch)
+
+    def signing_key(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(derived(self._name, "signing"))
+
+    def ended_epochs(self, now: datetime) -> list[int]:
+        return []
+
+    def destroy_epoch(self, epoch: int) -> None:
+        self._destroyed.add(epoch)
+
+    def confirm_destroyed(self, epoch: int) -> None:
+        """Nothing waits for a confirmation here."""
+
+    def _key(self, kind: str, epoch: int) -> bytes:
+        if epoch in self._destroyed:
+            raise KeyDestroyed("This epoch is over.")
+        return derived(self._name, kind, epoch)
 
 
-def line(fields: Entry) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+@dataclass
+class Traveller:
+    """Somebody with a template."""
+
+    subject: str
+    epoch: int
+    expires: datetime
 
 
-def text(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+@dataclass
+class Airport:
+    """A site's log and clock, and what travellers and auditors took home."""
+
+    session: Session
+    key_name: str = "the site"
+    now: datetime = START
+    receipt: dict[str, object] = field(default_factory=dict)
+    checkpoint: str = ""
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        self.keys = PublicKeys(self.key_name)
+        self.log = SqlAuditLog(self.session, self.keys, SITE)
+
+    @property
+    def vkey(self) -> str:
+        return verifier_key(SITE, self.keys.signing_key().public_key())
+
+    def new_id(self) -> str:
+        self.made += 1
+        return derived("id", self.made).hex()[:32]
+
+    def say(self, kind: EventKind, who: Traveller | None = None, **more: object) -> int:
+        self.now += timedelta(seconds=1)
+        about = {} if who is None else {"subject": who.subject, "epoch": who.epoch}
+        event = AuditEvent(kind, self.now, self.new_id(), "gate/1")
+        return self.log.append(replace(event, **about, **more))
+
+    def enroll(self, again: Traveller | None = None, hours: float = 24) -> Traveller:
+        expires = self.now + timedelta(hours=hours)
+        who = Traveller(again.subject if again else self.new_id(), epoch_of(expires), expires)
+        self.say(EventKind.ENROLLED, who, expires_at=expires)
+        return who
+
+    def check(self, who: Traveller | None, decision: str, reason: str) -> None:
+        more = {"decision": decision, "reason": reason, "gate_id": "t3-entry-1", "purpose": Purpose.ENTRY}
+        self.say(EventKind.CHECKED, who, **more)
+
+    def withdraw(self, who: Traveller) -> None:
+        index = self.say(EventKind.WITHDRAWN, who)
+        key = self.keys.signing_key()
+        made = deletion_receipt(log=self.log, index=index, epoch=who.epoch, key=key, site=SITE, now=self.now)
+        body = {k: v for k, v in made.items() if k not in ("type", "kind", "site", "key_id", "signature")}
+        body["receipt_id"] = self.new_id()
+        self.receipt = dict(sign_receipt("deletion", body, key, SITE))
+
+    def destroy(self, epoch: int) -> None:
+        self.now = epoch_end(epoch)
+        self.keys.destroy_epoch(epoch)
+        self.say(EventKind.EPOCH_DESTROYED, epoch=epoch)
+
+    def morning(self) -> tuple[Traveller, Traveller]:
+        """Two travellers; one is admitted and stays, the other one is denied and withdraws."""
+        self.say(EventKind.GATE_CREATED, gate_id="t3-entry-1")
+        self.say(EventKind.KEY_CREATED, reason="gate")
+        first, second = self.enroll(), self.enroll()
+        self.check(first, "admit", "matched")
+        self.check(second, "deny", "not_matched")
+        self.check(None, "deny", "not_enrolled")
+        self.withdraw(second)
+        self.checkpoint = self.log.checkpoint()
+        return first, second
+
+    def next_day(self, first: Traveller) -> None:
+        """The first one expires, the keys of the hour are destroyed, a new traveller comes."""
+        self.now = first.expires
+        self.say(EventKind.EXPIRED, first)
+        self.destroy(first.epoch)
+        self.check(self.enroll(), "admit", "matched")
+        self.log.checkpoint()
+        self.say(EventKind.KEY_REVOKED, reason="gate")
+
+    def export(self, path: Path) -> None:
+        with path.open("wb") as stream:
+            export_bundle(self.log, self.keys, stream, now=self.now, purge_interval_seconds=30)
 
 
-def root(leaves: Sequence[bytes]) -> bytes:
-    """MTH of RFC 6962, 2.1."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return hashlib.sha256(b"\x00" + leaves[0]).digest()
-    k = 1
-    while k * 2 < len(leaves):
-        k *= 2
-    return hashlib.sha256(b"\x01" + root(leaves[:k]) + root(leaves[k:])).digest()
+@contextmanager
+def airport(**more: str) -> Iterator[Airport]:
+    engine = create_engine("sqlite://", hide_parameters=True)
+    Base.metadata.create_all(engine, tables=TABLES)
+    with Session(engine) as session:
+        yield Airport(session, **more)
+    engine.dispose()
 
 
-def key_hash(key: Ed25519PrivateKey) -> bytes:
-    public = key.public_key().public_bytes_raw()
-    return hashlib.sha256(SITE.encode() + b"\n\x01" + public).digest()[:4]
+# --- Forgers without the key: the file is changed, and its header made to agree
 
 
-def verifier_key(key: Ed25519PrivateKey) -> str:
-    public = base64.b64encode(b"\x01" + key.public_key().public_bytes_raw()).decode()
-    return f"{SITE}+{key_hash(key).hex()}+{public}"
+def index_of(lines: Lines, mark: bytes) -> int:
+    return next(i for i, line in enumerate(lines) if mark in line)
 
 
-def checkpoint(entries: Sequence[Entry], key: Ed25519PrivateKey = SITE_KEY) -> str:
-    """A C2SP tlog-checkpoint over the entries."""
-    hashed = base64.b64encode(root([line(entry)[:-1] for entry in entries])).decode()
-    body = f"{SITE}\n{len(entries)}\n{hashed}\n"
-    return f"{body}\n— {SITE} {base64.b64encode(key_hash(key) + key.sign(body.encode())).decode()}\n"
+def edit(lines: Lines) -> Lines:
+    at = index_of(lines, b'"decision":"deny"')
+    forged = lines[at].replace(b'"deny"', b'"admit"').replace(b"not_matched", b"matched")
+    return [*lines[:at], forged, *lines[at + 1 :]]
 
 
-def bundle(
-    entries: Sequence[Entry], checkpoints: Sequence[str], *, key: Ed25519PrivateKey = SITE_KEY, exported: datetime
-) -> bytes:
-    header = {
-        "format": "dwarpal-audit-bundle/v1",
-        "site": SITE,
-        "vkey": verifier_key(key),
-        "retention_hours": 24,
-        "purge_interval_seconds": 30,
-        "exported_at": text(exported),
-        "entries": len(entries),
-    }
-    return b"".join([line(header), *map(line, entries), *(line({"checkpoint": text_}) for text_ in checkpoints)])
+def delete(lines: Lines) -> Lines:
+    at = index_of(lines, b'"decision":"admit"')
+    return [*lines[:at], *lines[at + 1 :]]
 
 
-def entry(minutes: float, event: str, number: int, **more: object) -> Entry:
-    about = {"v": 1, "time": text(NOON + timedelta(minutes=minutes)), "event": event, "policy": "gate/1"}
-    return {**about, "event_id": seeded(f"event {number}").hex()[:32], **more}
+def insert(lines: Lines) -> Lines:
+    at = index_of(lines, b'"decision":"admit"')
+    forged = json.loads(lines[at]) | {"event_id": derived("forged").hex()[:32]}
+    return [*lines[: at + 1], canonical(forged), *lines[at + 1 :]]
 
 
-def of(traveller: str, expires: datetime) -> Entry:
-    epoch = int(expires.timestamp()) // 3600
-    return {"subject": seeded(f"{traveller} in {epoch}").hex(), "epoch": epoch}
+def reorder(lines: Lines) -> Lines:
+    """Exchange the times as well, so that only the tree can tell."""
+    at = index_of(lines, b'"decision":"admit"')
+    early, late = json.loads(lines[at]), json.loads(lines[at + 1])
+    early["time"], late["time"] = late["time"], early["time"]
+    return [*lines[:at], canonical(late), canonical(early), *lines[at + 2 :]]
 
 
-EXPIRES = NOON + timedelta(hours=24, minutes=10)
-EPOCH = int(EXPIRES.timestamp()) // 3600
-ASHA, BINA = of("asha", EXPIRES), of("bina", EXPIRES)
-DAY = 24 * 60
+def truncate(lines: Lines) -> Lines:
+    """Cut off the last two entries; the checkpoints stay."""
+    at = index_of(lines, b'{"checkpoint"')
+    return [*lines[: at - 2], *lines[at:]]
 
 
-def day(*, expired: float = 10.2, admitted_again: bool = False, key_destroyed: float | None = 60.2) -> list[Entry]:
-    """A day and a little more: two enrollments, three checks, a withdrawal, an expiry, the end of a key.
-
-    `expired` and `key_destroyed` are minutes behind the same time of the day before; None: never.
-    """
-    until = text(EXPIRES)
-    seen = {"decision": "admit", "gate": "entry-1", "purpose": "entry"}
-    entries = [
-        entry(0, "gate_created", 0, gate="entry-1"),
-        entry(1, "enrolled", 1, **ASHA, expires_at=until),
-        entry(2, "enrolled", 2, **BINA, expires_at=until),
-        entry(30, "checked", 3, **ASHA, **seen),
-        entry(31, "checked", 4, **{**seen, "decision": "deny"}, reason="not_matched"),
-        entry(40, "checked", 5, **BINA, **seen),
-        entry(50, "withdrawn", 6, **BINA),
-    ]
-    entries += [entry(55, "checked", 7, **BINA, **seen)] if admitted_again else []
-    entries += [entry(DAY + expired, "expired", 8, **ASHA)]
-    entries += [] if key_destroyed is None else [entry(DAY + key_destroyed, "epoch_destroyed", 9, epoch=EPOCH)]
-    return sorted(entries, key=lambda each: str(each["time"]))
+FORGERIES: dict[str, tuple[Callable[[Lines], Lines], str]] = {
+    "edit": (edit, "root_mismatch"),
+    "delete": (delete, "root_mismatch"),
+    "insert": (insert, "root_mismatch"),
+    "reorder": (reorder, "root_mismatch"),
+    "truncate": (truncate, "truncated"),
+}
 
 
-def main() -> None:
-    honest, exported = day(), NOON + timedelta(hours=26)
-    half = checkpoint(honest[:5])
-    kept = [half, checkpoint(honest)]
-    stranger = entry(35, "checked", 10, **ASHA, decision="admit", gate="entry-1", purpose="entry")
-    swapped = [*honest[:3], honest[4], honest[3], *honest[5:]]
-    edited = [*honest[:4], {**honest[4], "decision": "admit", **ASHA}, *honest[5:]]
-    shorter = [each for each in honest if each["event"] != "epoch_destroyed"][:6]
+def forge(valid: Path, change: Callable[[Lines], Lines], path: Path) -> None:
+    lines = change(valid.read_bytes().splitlines())
+    header = json.loads(lines[0])
+    header["entries"] = sum(b'"event_id"' in line for line in lines)
+    path.write_bytes(b"".join(line + b"\n" for line in (canonical(header), *lines[1:])))
 
-    def signed(entries: Sequence[Entry]) -> bytes:
-        """What an operator writes who holds the key, and keeps no former checkpoint."""
-        return bundle(entries, [checkpoint(entries)], exported=exported)
 
-    bundles = {
-        "valid": (bundle(honest, kept, exported=exported), [], False),
-        "edit": (bundle(edited, kept, exported=exported), ["root_mismatch"], False),
-        "delete": (bundle([*honest[:5], *honest[6:]], kept, exported=exported), ["truncated"], False),
-        "insert": (
-            bundle([*honest[:5], stranger, *honest[5:]], kept, exported=exported),
-            ["root_mismatch", "unsigned_entries"],
-            False,
-        ),
-        "reorder": (bundle(swapped, kept, exported=exported), ["root_mismatch", "time_went_back"], False),
-        "truncate": (
-            bundle(shorter, [checkpoint(shorter)], exported=NOON + timedelta(hours=1)),
-            ["truncated"],
-            True,
-        ),
-        "fork": (signed(edited), ["fork"], True),
-        "wrong-key": (
-            bundle(honest, [checkpoint(honest, OTHER_KEY)], key=OTHER_KEY, exported=exported),
-            ["checkpoint_invalid", "other_key"],
-            False,
-        ),
-        "late-deletion": (signed(day(expired=40)), ["deleted_late"], False),
-        "never-deleted": (signed([each for each in honest if each["event"] != "expired"]), ["not_deleted"], False),
-        "admit-after-deletion": (signed(day(admitted_again=True)), ["decision_after_deletion"], False),
-        "late-key-destruction": (signed(day(key_destroyed=110)), ["epoch_destroyed_late"], False),
-        "key-kept": (signed(day(key_destroyed=None)), ["epoch_key_kept"], False),
-    }
-    expected = {
-        "provenance": "Made by make_vectors.py from docs/audit-log.md and RFC 6962; independent of the project's code.",
-        "vkey": verifier_key(SITE_KEY),
-        "bundles": {
-            name: {"codes": codes, "against": "kept-checkpoint.txt" if old else None}
-            for name, (_, codes, old) in bundles.items()
-        },
-    }
-    for name, (content, _, _) in bundles.items():
-        (HERE / f"{name}.jsonl").write_bytes(content)
-    (HERE / "kept-checkpoint.txt").write_text(checkpoint(honest), encoding="utf-8")
-    (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+# --- Operators with the key: everything is signed, and still does not hold
+
+
+def late_deletion(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.now = first.expires + timedelta(minutes=10)
+    site.say(EventKind.EXPIRED, first)
+
+
+def purge_gap(site: Airport, first: Traveller, second: Traveller) -> None:
+    """The purger stands still: at the export nothing has happened for half an hour."""
+    site.now = first.expires + timedelta(minutes=30)
+    site.say(EventKind.KEY_CREATED, reason="auditor")
+
+
+def key_gap(site: Airport, first: Traveller, second: Traveller) -> None:
+    """Templates are deleted on time, but the keys of their hour live on."""
+    site.now = first.expires
+    site.say(EventKind.EXPIRED, first)
+    site.now = epoch_end(first.epoch) + timedelta(minutes=30)
+    site.say(EventKind.KEY_CREATED, reason="auditor")
+
+
+def decision_after_expiry(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.now = first.expires + timedelta(seconds=10)
+    site.check(first, "admit", "matched")
+    site.say(EventKind.EXPIRED, first)
+
+
+def decision_after_deletion(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.check(second, "admit", "matched")
+
+
+def deleted_twice(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.say(EventKind.WITHDRAWN, second)
+
+
+def never_enrolled(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.say(EventKind.WITHDRAWN, replace(first, subject=site.new_id()))
+
+
+def enrolled_again(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.enroll(again=second)
+
+
+def kept_too_long(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.enroll(hours=24 * 33)
+
+
+def epoch_revived(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.now = first.expires
+    site.say(EventKind.EXPIRED, first)
+    site.destroy(first.epoch)
+    site.keys = site.log._keys = PublicKeys(site.key_name)  # a copy of the keys was kept
+    site.check(first, "admit", "matched")
+
+
+MISDEEDS: dict[str, tuple[Callable[[Airport, Traveller, Traveller], None], str]] = {
+    "late-deletion": (late_deletion, "deleted_late"),
+    "purge-gap": (purge_gap, "not_deleted"),
+    "key-gap": (key_gap, "epoch_key_kept"),
+    "decision-after-expiry": (decision_after_expiry, "decision_after_expiry"),
+    "decision-after-deletion": (decision_after_deletion, "decision_after_deletion"),
+    "deleted-twice": (deleted_twice, "deleted_twice"),
+    "never-enrolled": (never_enrolled, "unknown_subject"),
+    "enrolled-again": (enrolled_again, "resurrected"),
+    "kept-too-long": (kept_too_long, "kept_too_long"),
+    "epoch-revived": (epoch_revived, "epoch_used_after_destruction"),
+}
+
+
+def make_history(folder: Path, name: str) -> None:
+    """Rewrite history with the key: sound by itself, and contradicted by what others kept."""
+    with airport() as site:
+        first, _ = site.morning()
+        if name == "fork":  # goes on from the morning in another way, to a checkpoint of the same size
+            site.now = first.expires
+            site.say(EventKind.EXPIRED, first)
+            site.destroy(first.epoch)
+            site.check(site.enroll(), "deny", "not_matched")
+            site.log.checkpoint()
+            site.say(EventKind.KEY_REVOKED, reason="gate")
+        site.export(folder / f"{name}.jsonl")
+
+
+def case(name: str, reason: str | None, *, bundle: str | None = None, **kept: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "bundle": bundle or f"{name}.jsonl",
+        "exit": 0 if reason is None else 1,
+        "reason": reason,
+    } | kept
+
+
+def make(folder: Path) -> None:
+    """Write every file of the vectors into a folder."""
+    cases = []
+    with airport() as site:
+        first, _ = site.morning()
+        site.next_day(first)
+        site.export(folder / "valid.jsonl")
+        (folder / "valid.receipt.json").write_text(json.dumps(site.receipt, indent=1) + "\n", encoding="ascii")
+        (folder / "valid.first.checkpoint").write_text(site.checkpoint, encoding="utf-8")
+        (folder / "valid.last.checkpoint").write_text(site.log.checkpoint(), encoding="utf-8")
+        flipped = dict(site.receipt)
+        flipped["receipt_id"] = f"{int(str(flipped['receipt_id']), 16) ^ 1:032x}"
+        (folder / "flipped.receipt.json").write_text(json.dumps(flipped, indent=1) + "\n", encoding="ascii")
+        vkey = site.vkey
+    everything = {"receipt": "valid.receipt.json", "old_checkpoint": "valid.first.checkpoint"}
+    cases.append(case("valid", None, **everything))
+    for name, (change, reason) in FORGERIES.items():
+        forge(folder / "valid.jsonl", change, folder / f"{name}.jsonl")
+        cases.append(case(name, reason))
+    for name, reason in (("rolled-back", "truncated"), ("fork", "fork")):
+        make_history(folder, name)
+        cases.append(case(f"{name}, seen alone", None, bundle=f"{name}.jsonl"))
+        cases.append(case(name, reason, old_checkpoint="valid.last.checkpoint"))
+    with airport(key_name="somebody else") as other:
+        other.next_day(other.morning()[0])
+        other.export(folder / "wrong-key.jsonl")
+        cases.append(case("wrong-key", "other_key"))
+    for name, (deed, reason) in MISDEEDS.items():
+        with airport() as site:
+            deed(site, *site.morning())
+            site.export(folder / f"{name}.jsonl")
+        cases.append(case(name, reason))
+    cases.append(
+        case("flipped bit in a receipt", "receipt_invalid", bundle="valid.jsonl", receipt="flipped.receipt.json")
+    )
+    cases.append(
+        case(
+            "receipt of a deletion that was taken back",
+            "receipt_contradicted",
+            bundle="late-deletion.jsonl",
+            receipt="taken-back.receipt.json",
+        )
+    )
+    with airport() as site:
+        first, _ = site.morning()
+        site.withdraw(first)
+        (folder / "taken-back.receipt.json").write_text(json.dumps(site.receipt, indent=1) + "\n", encoding="ascii")
+    text = json.dumps({"provenance": PROVENANCE, "vkey": vkey, "cases": cases}, indent=1)
+    (folder / "cases.json").write_text(text + "\n", encoding="ascii")
 
 
 if __name__ == "__main__":
-    main()
+    make(HERE)

@@ -1,9 +1,7 @@
-"""The bundles of tests/vectors/audit: an honest log passes, and each way to cheat has its reason and its exit code."""
+"""The golden bundles: the standalone file, a process of its own that can reach nothing, finds what each one hides."""
 
-from __future__ import annotations
-
+import importlib.util
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,50 +10,93 @@ import pytest
 
 from infra.audit import audit_verify
 
-VERIFIER = Path(audit_verify.__file__)
 VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "audit"
-EXPECTED = json.loads((VECTORS / "expected.json").read_text(encoding="utf-8"))
+TOLD = json.loads((VECTORS / "cases.json").read_text())
+CASES = {case["name"]: case for case in TOLD["cases"]}
+
+# Runs a file as `python -I FILE` would, in an interpreter where no socket, process or written file is possible.
 WITHOUT_NETWORK = """
-import runpy, socket, sys
-def refuse(*args, **kwargs): raise OSError("no network here")
-socket.socket.connect = socket.socket.bind = socket.create_connection = socket.getaddrinfo = refuse
+import os, runpy, sys
+def refuse(event, arguments):
+    writing = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    outside = event.split(".")[0] in ("socket", "subprocess", "urllib", "http") or event in ("os.system", "os.exec")
+    if writing or outside:
+        raise PermissionError(f"the verifier tried {event}")
 sys.argv = sys.argv[1:]
+sys.dont_write_bytecode = True
+sys.addaudithook(refuse)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def verify(name: str, *arguments: str) -> tuple[int, dict]:
-    """Run the one file by itself, with nothing of the project on its path, and without network."""
-    command = [sys.executable, "-I", "-c", WITHOUT_NETWORK, str(VERIFIER), f"{name}.jsonl", "--json", *arguments]
-    done = subprocess.run(command, cwd=VECTORS, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
+def run(*arguments: str | Path, file: str | Path = audit_verify.__file__) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-c", WITHOUT_NETWORK, str(file), *map(str, arguments)]
+    return subprocess.run(command, cwd="/", env={}, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("name", EXPECTED["bundles"])
-def test_edit_delete_insert_reorder_truncate_fork_each_fail_with_their_reason(name: str) -> None:
-    case = EXPECTED["bundles"][name]
-    kept = [] if case["against"] is None else ["--old-checkpoint", case["against"]]
-    code, report = verify(name, "--vkey", EXPECTED["vkey"], *kept)
-    assert sorted({problem["code"] for problem in report["problems"]}) == case["codes"]
-    assert code == (1 if case["codes"] else 0)
-    assert report["ok"] is (name == "valid")
+def arguments_of(case: dict) -> list[str | Path]:
+    arguments = [VECTORS / case["bundle"], "--vkey", case.get("vkey", TOLD["vkey"])]
+    for option in ("receipt", "old_checkpoint"):
+        if option in case:
+            arguments += [f"--{option.replace('_', '-')}", VECTORS / case[option]]
+    return arguments
 
 
-@pytest.mark.parametrize("name", [name for name, case in EXPECTED["bundles"].items() if case["against"]])
-def test_what_only_a_kept_checkpoint_shows(name: str) -> None:
-    """Whoever holds the site's key can write another history: that is what a checkpoint kept elsewhere is for."""
-    assert verify(name, "--vkey", EXPECTED["vkey"])[0] == 0
+@pytest.mark.parametrize("name", CASES)
+def test_each_bundle_is_what_its_name_says(name: str) -> None:
+    case = CASES[name]
+    done = run(*arguments_of(case))
+    assert (done.returncode, done.stderr) == (case["exit"], ""), done.stdout
+    reasons = [line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAILED: ")]
+    if case["reason"] is None:
+        assert reasons == []
+        assert done.stdout.endswith("\nVERIFIED\n")
+    else:
+        assert case["reason"] in reasons
+        assert done.stdout.endswith("\nNOT VERIFIED\n")
 
 
-def test_a_forger_brings_a_key_along_so_pin_it() -> None:
-    code, report = verify("wrong-key")
-    assert code == 0
-    assert any("NOT PINNED" in warning for warning in report["warnings"])
+def test_every_way_to_cheat_has_its_bundle() -> None:
+    cheats = {"edit", "delete", "insert", "reorder", "truncate", "fork", "wrong-key", "late-deletion", "purge-gap"}
+    cheats |= {"decision-after-expiry", "flipped bit in a receipt"}
+    assert cheats < CASES.keys()
+    assert [name for name, case in CASES.items() if case["exit"] == 0 and "seen alone" not in name] == ["valid"]
+    named = {case[key] for case in CASES.values() for key in ("bundle", "receipt", "old_checkpoint") if key in case}
+    assert named == {path.name for path in VECTORS.iterdir() if path.suffix not in (".py", "")} - {"cases.json"}
 
 
-def test_the_vectors_are_those_that_their_maker_makes(tmp_path: Path) -> None:
-    (tmp_path / "make_vectors.py").write_bytes((VECTORS / "make_vectors.py").read_bytes())
-    runpy.run_path(str(tmp_path / "make_vectors.py"), run_name="__main__")
-    made = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert made == {path.name: path.read_bytes() for path in VECTORS.iterdir() if path.is_file()}
+def test_each_bundle_fails_for_its_own_reason_alone() -> None:
+    """A forged file may break the story it tells as well; what was signed is wrong in exactly one way."""
+    for name in ("late-deletion", "decision-after-deletion", "deleted-twice", "never-enrolled", "kept-too-long"):
+        said = json.loads(run(*arguments_of(CASES[name]), "--json").stdout)
+        assert {problem["code"] for problem in said["problems"]} == {CASES[name]["reason"]}
+
+
+def test_the_vectors_are_those_that_the_code_makes(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make_audit_vectors", VECTORS / "make_vectors.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+        module.make(tmp_path)
+    finally:
+        del sys.modules[spec.name]
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    kept = {path.name: path.read_bytes() for path in VECTORS.iterdir() if path.name in made}
+    assert made == kept
+
+
+def test_the_network_is_really_off(tmp_path: Path) -> None:
+    deeds = {
+        "net": "import socket; socket.socket()",
+        "write": "open('/dev/null', 'w')",
+        "run": "import os; os.system('true')",
+    }
+    for name, deed in deeds.items():
+        file = tmp_path / f"{name}.py"
+        file.write_text(deed)
+        done = run(file=file)
+        assert done.returncode == 1
+        assert "the verifier tried" in done.stderr
