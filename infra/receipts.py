@@ -81,7 +81,7 @@ def deletion_receipt(
         "log_index": index,
         "leaf": leaf.decode("ascii"),
         "inclusion_proof": [step.hex() for step in proof],
-        "checkpoint": checkpoint,
+        "checkpoint": log.published(checkpoint),
     }
     return sign_receipt("deletion", body, key, site)
 

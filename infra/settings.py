@@ -5,13 +5,17 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from biometrics.errors import MalformedInput
 from infra.region import outside, parse_hosts
 from infra.retention_profile import LEAST_LOG_DAYS, PERIODS, RetentionProfile
+
+if TYPE_CHECKING:
+    from infra.audit.cosignature import CosignerKey
 
 WITHOUT_PAD_WORDS = "a photograph may open the gate"
 """The words that a site must write to run without presentation attack detection."""
@@ -142,6 +146,9 @@ class Settings(BaseSettings):
     )
 
     purge_interval_seconds: float = Field(30, gt=0, le=3600, description="How often expired templates are purged.")
+    witnesses: str = Field(
+        "", description="Verifier keys of the witnesses whose cosignatures the audit log takes, separated by spaces."
+    )
     max_image_bytes: int = Field(10 * 2**20, ge=2**10, description="Largest compressed image.")
     max_image_pixels: int = Field(16_000_000, ge=10_000, description="Largest image, read from the header.")
     max_images: int = Field(5, ge=1, le=20, description="Most images in one enrollment.")
@@ -167,6 +174,10 @@ class Settings(BaseSettings):
             raise ValueError("DWARPAL_NEAREST_FACE_PIXELS must be larger than DWARPAL_FARTHEST_FACE_PIXELS")
         if self.effective_rights_due_days > PERIODS[self.retention_profile].due_days:
             raise ValueError("DWARPAL_RIGHTS_DUE_DAYS is longer than DWARPAL_RETENTION_PROFILE allows")
+        try:
+            self.witness_keys()
+        except MalformedInput:
+            raise ValueError("DWARPAL_WITNESSES holds something that is no witness's verifier key") from None
         self._stay_in_region()
         return self
 
@@ -194,6 +205,12 @@ class Settings(BaseSettings):
     def effective_log_retention_days(self) -> int:
         """Days for which the audit log is kept at least, with the profile's filled in."""
         return self.log_retention_days or PERIODS[self.retention_profile].log_days
+
+    def witness_keys(self) -> tuple[CosignerKey, ...]:
+        """Return the keys of the witnesses."""
+        from infra.audit.cosignature import parse_cosigner_keys
+
+        return parse_cosigner_keys(self.witnesses)
 
     @property
     def effective_pad_burst_bpcer(self) -> float:

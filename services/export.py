@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from infra.audit.checkpoint import verifier_key
-from infra.audit.export import export_bundle
+from infra.audit.export import export_bundle, post_quantum_vkey
 from services.bootstrap import Storage
 
 
@@ -31,3 +31,8 @@ def export_log(
 def verifier_key_of(storage: Storage) -> str:
     """Return the C2SP verifier key of the site's checkpoints and receipts, which the site publishes."""
     return verifier_key(storage.settings.site, storage.keys.signing_key().public_key())
+
+
+def post_quantum_key_of(storage: Storage) -> str | None:
+    """Return the verifier key of the site's ML-DSA-44 signatures on checkpoints; None where there are none."""
+    return post_quantum_vkey(storage.settings.site, storage.keys)

@@ -1,6 +1,7 @@
 """Verifies an exported audit log offline, against the people who run the system.
 
-    python audit_verify.py BUNDLE [--vkey KEY] [--receipt FILE] [--old-checkpoint FILE] [--margin SECONDS] [--json]
+    python audit_verify.py BUNDLE [--vkey KEY] [--pq-vkey KEY] [--witness KEY] [--receipt FILE]
+                                  [--old-checkpoint FILE] [--margin SECONDS] [--json]
 
 Exit codes: 0 the log is sound; 1 verification failed, each reason is printed; 2 a file cannot be read, or wrong usage.
 
@@ -28,12 +29,18 @@ from typing import BinaryIO, cast
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+try:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+except ImportError:  # an older `cryptography`: everything but ML-DSA-44 can still be checked
+    MLDSA44PublicKey = None  # type: ignore[assignment,misc]
+
 FORMAT = "dwarpal-audit-bundle/v1"
 RETENTION_HOURS = 24
 MAX_LIFE = timedelta(days=32)  # a departure is at most 30 days ahead; 24 h more, and a day of tolerance
 MAX_PURGE_INTERVAL = 3600
 DEFAULT_MARGIN = 60.0
 RACE_TOLERANCE = timedelta(seconds=1)  # gates that decide at once read their clocks before their turn in the log
+WITNESS_CLOCK = timedelta(minutes=5)  # how far a witness's clock may be from the site's
 EPOCH_SECONDS = 3600
 MAX_LINE = 1 << 17
 MAX_PROBLEMS = 100
@@ -72,6 +79,8 @@ class Report:
     epochs_destroyed: int = 0
     latest_deletion_seconds: float = 0.0
     key_pinned: bool = False
+    post_quantum: bool = False
+    witnessed: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -159,47 +168,78 @@ def _decode64(text: str) -> bytes:
     return data
 
 
+ED25519, COSIGNATURE_V1, ML_DSA_44 = 1, 4, 6  # kinds of keys, https://c2sp.org/signed-note and tlog-cosignature
+_KEY_BYTES = {ED25519: 32, COSIGNATURE_V1: 32, ML_DSA_44: 1312}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it can be read: nothing about it is proven. `lines` are name and key id + signature."""
+
+    text: str
+    origin: str
+    size: int
+    root: bytes
+    lines: list[tuple[str, bytes]]
+
+    @classmethod
+    def parse(cls, note: str) -> Checkpoint:
+        """Read a C2SP checkpoint; raise `ValueError` if it is none."""
+        body, separator, notes = note.rpartition("\n\n")
+        head = body.split("\n")
+        if not separator or not notes.endswith("\n") or len(head) < 3 or not all(head):
+            raise ValueError("not in the checkpoint format")
+        if not re.fullmatch(r"0|[1-9][0-9]{0,18}", head[1], re.ASCII):
+            raise ValueError("not in the checkpoint format")
+        lines = []
+        for line in notes[:-1].split("\n"):
+            dash, name, encoded = line.split(" ")
+            blob = _decode64(encoded)
+            if dash != "—" or len(blob) < 5:
+                raise ValueError("not in the checkpoint format")
+            lines.append((name, blob))
+        root = _decode64(head[2])
+        if len(root) != 32:
+            raise ValueError("not in the checkpoint format")
+        return cls(body + "\n", head[0], int(head[1]), root, lines)
+
+
 @dataclass(frozen=True)
 class VerifierKey:
-    """A C2SP verifier key, `name+hash+base64(0x01 || Ed25519 public key)`."""
+    """A C2SP verifier key, `name+hash+base64(kind || public key)`."""
 
     name: str
     key_id: bytes
-    public: Ed25519PublicKey
+    kind: int
+    public: bytes
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
-        """Read the text form; raise `ValueError` if it is not one."""
+    def parse(cls, text: str, kinds: Sequence[int] = (ED25519,)) -> VerifierKey:
+        """Read the text form; raise `ValueError` if it is not one of these kinds."""
         name, hash_text, encoded = text.strip().split("+", 2)
         key = _decode64(encoded)
         key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
-        if not name or len(key) != 33 or key[0] != 1 or key_id.hex() != hash_text:
+        if not name or not key or key[0] not in kinds or key_id.hex() != hash_text:
             raise ValueError("not a verifier key")
-        return cls(name, key_id, Ed25519PublicKey.from_public_bytes(key[1:]))
+        if len(key) - 1 != _KEY_BYTES[key[0]]:
+            raise ValueError("not a verifier key")
+        return cls(name, key_id, key[0], key[1:])
 
-    def verify_checkpoint(self, text: str) -> tuple[int, bytes]:
-        """Return size and root of a checkpoint that this key signed; raise `ValueError` otherwise."""
-        body, separator, notes = text.rpartition("\n\n")
-        lines = body.split("\n")
-        if not separator or not notes.endswith("\n") or len(lines) < 3 or not all(lines):
-            raise ValueError("not in the checkpoint format")
-        if lines[0] != self.name:
-            raise ValueError("of another log")
-        if not re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1], re.ASCII):
-            raise ValueError("not in the checkpoint format")
-        signed = False
-        for note in notes[:-1].split("\n"):
-            dash, name, blob_text = note.split(" ")
-            blob = _decode64(blob_text)
-            if dash != "—" or len(blob) < 5:
-                raise ValueError("not in the checkpoint format")
-            if (name, blob[:4]) == (self.name, self.key_id):  # lines of unknown keys are cosignatures
-                self._verify(blob[4:], (body + "\n").encode())
-                signed = True
-        root = _decode64(lines[2])
-        if not signed or len(root) != 32:
-            raise ValueError("not signed by the log's key")
-        return int(lines[1]), root
+    @property
+    def label(self) -> str:
+        """Name and key id, which tell a witness's keys apart."""
+        return f"{self.name}+{self.key_id.hex()}"
+
+    def signed(self, checkpoint: Checkpoint) -> int | None:
+        """Return when this key signed a checkpoint, in seconds since 1970; 0 for no time, None if it did not sign.
+
+        Raise `ValueError` if a line names this key and is not genuine. Lines of other keys are none of its business.
+        """
+        newest = None
+        for name, blob in checkpoint.lines:
+            if (name, blob[:4]) == (self.name, self.key_id):
+                newest = max(newest or 0, self._verify_line(checkpoint, blob[4:]))
+        return newest
 
     def verify_receipt(self, receipt: Fields) -> None:
         """Raise `ValueError` unless this key signed exactly this receipt."""
@@ -210,9 +250,26 @@ class VerifierKey:
         signed = {name: value for name, value in receipt.items() if name != "signature"}
         self._verify(_decode64(str(receipt.get("signature"))), canonical(signed))
 
+    def _verify_line(self, checkpoint: Checkpoint, blob: bytes) -> int:
+        if self.kind == ED25519:
+            self._verify(blob, checkpoint.text.encode())
+            return 0
+        time, signature = int.from_bytes(blob[:8], "big"), blob[8:]
+        if self.kind == COSIGNATURE_V1:
+            self._verify(signature, f"cosignature/v1\ntime {time}\n{checkpoint.text}".encode())
+        else:
+            name, origin = self.name.encode(), checkpoint.origin.encode()
+            message = b"subtree/v1\n\0" + bytes([len(name)]) + name + time.to_bytes(8, "big")
+            message += bytes([len(origin)]) + origin + bytes(8) + checkpoint.size.to_bytes(8, "big") + checkpoint.root
+            self._verify(signature, message)
+        return time
+
     def _verify(self, signature: bytes, message: bytes) -> None:
         try:
-            self.public.verify(signature, message)
+            if self.kind == ML_DSA_44:
+                MLDSA44PublicKey.from_public_bytes(self.public).verify(signature, message)
+            else:
+                Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
         except InvalidSignature:
             raise ValueError("its signature is wrong") from None
 
@@ -323,6 +380,11 @@ class Ledger:
         self._destroyed: set[int] = set()
         self._moving = False
         self._last = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def last(self) -> datetime:
+        """The time of the newest entry so far."""
+        return self._last
 
     def follow(self, entry: Entry) -> None:
         """Take one entry into account."""
@@ -465,10 +527,13 @@ class _Bundle:
 
     header: Fields
     key: VerifierKey
+    post_quantum: VerifierKey | None
+    witnesses: Sequence[VerifierKey]
     exported_at: datetime
     grace: timedelta
     entries: int
     roots: dict[int, bytes] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)  # by size: the earliest time at which a witness saw the log
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -483,7 +548,26 @@ def _is_checkpoint(line: bytes) -> bool:
     return line.startswith(b'{"checkpoint":')
 
 
-def _read_header(line: bytes, vkey: str | None, margin_seconds: float, report: Report) -> _Bundle:
+@dataclass(frozen=True)
+class _Pins:
+    """The keys that the auditor brought along, as text."""
+
+    vkey: str | None
+    pq_vkey: str | None
+    witnesses: Sequence[str]
+
+
+def _pinned(text: str, *kinds: int) -> VerifierKey:
+    try:
+        key = VerifierKey.parse(text, kinds)
+    except ValueError:
+        raise UnreadableError("a pinned verifier key cannot be read, or is of another kind") from None
+    if key.kind == ML_DSA_44 and MLDSA44PublicKey is None:
+        raise UnreadableError("this version of the package `cryptography` cannot verify ML-DSA-44")
+    return key
+
+
+def _read_header(line: bytes, pins: _Pins, margin_seconds: float, report: Report) -> _Bundle:
     try:
         header = parse_object(line)
         if header.get("format") != FORMAT:
@@ -494,51 +578,75 @@ def _read_header(line: bytes, vkey: str | None, margin_seconds: float, report: R
         if type(interval) is not int:
             raise ValueError("no purge interval")
         own = VerifierKey.parse(own_key)
+        second = header.get("post_quantum_vkey")
+        own_second = None if second is None else VerifierKey.parse(str(second), (ML_DSA_44,))
     except (KeyError, ValueError, RecursionError):
         raise UnreadableError(f"the first line is not the header of a {FORMAT} file") from None
-    try:
-        key = own if vkey is None else VerifierKey.parse(vkey)
-    except ValueError:
-        raise UnreadableError("the pinned verifier key cannot be read") from None
-    report.site, report.exported_at, report.key_pinned = site, str(header["exported_at"]), vkey is not None
-    if vkey is None:
+    key = own if pins.vkey is None else _pinned(pins.vkey, ED25519)
+    witnesses = [_pinned(text, COSIGNATURE_V1, ML_DSA_44) for text in pins.witnesses]
+    report.site, report.exported_at, report.key_pinned = site, str(header["exported_at"]), pins.vkey is not None
+    if pins.vkey is None:
         report.warn(
             "THE KEY WAS NOT PINNED: the signatures were checked against the key in the file itself, which whoever "
             "forged the file would have put there. Pass --vkey with the key that the site published."
         )
     if own.key_id != key.key_id or own.name != key.name or site != key.name:
         report.fail("other_key", "the bundle belongs to another site or is signed by another key")
+    if pins.pq_vkey is not None:
+        pinned = _pinned(pins.pq_vkey, ML_DSA_44)
+        if own_second not in (None, pinned) or pinned.name != key.name:
+            report.fail("other_key", "the bundle names another ML-DSA-44 key")
+        own_second = pinned
+    elif own_second is not None and MLDSA44PublicKey is None:
+        report.warn("the ML-DSA-44 signatures were not checked: this version of `cryptography` has no ML-DSA")
+        own_second = None
     if header.get("retention_hours") != RETENTION_HOURS:
         report.fail("header_limits", f"the retention is not {RETENTION_HOURS} hours")
     if not 0 < interval <= MAX_PURGE_INTERVAL:
         report.fail("header_limits", f"the purger must run at least every {MAX_PURGE_INTERVAL} s")
         interval = MAX_PURGE_INTERVAL
-    return _Bundle(header, key, exported_at, timedelta(seconds=interval + margin_seconds), 0)
+    grace = timedelta(seconds=interval + margin_seconds)
+    return _Bundle(header, key, own_second, witnesses, exported_at, grace, 0)
 
 
-def _expect_root(bundle: _Bundle, text: str, origin: str, report: Report) -> tuple[int, bytes] | None:
-    """Verify a checkpoint and remember which root its size must have."""
+def _expect_root(bundle: _Bundle, text: str, origin: str, report: Report) -> Checkpoint | None:
+    """Verify a checkpoint by every key we know, and remember which root its size must have."""
     try:
-        size, root = bundle.key.verify_checkpoint(text)
+        checkpoint = Checkpoint.parse(text)
+        if checkpoint.origin != bundle.key.name:
+            raise ValueError("of another log")
+        if bundle.key.signed(checkpoint) is None:
+            raise ValueError("not signed by the log's key")
+        if bundle.post_quantum is not None:
+            bundle.post_quantum.signed(checkpoint)
+        for witness in bundle.witnesses:
+            _hear(bundle, witness, checkpoint, report)
     except ValueError as error:
         report.fail("checkpoint_invalid", f"{origin}: {error}")
         return None
     report.checkpoints += 1
-    if bundle.roots.setdefault(size, root) != root:
-        report.fail("fork", f"{origin}: two different logs of {size} entries were signed")
-    return size, root
+    if bundle.roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+        report.fail("fork", f"{origin}: two different logs of {checkpoint.size} entries were signed")
+    return checkpoint
 
 
-def _survey(path: Path, vkey: str | None, margin_seconds: float, report: Report) -> _Bundle:
+def _hear(bundle: _Bundle, witness: VerifierKey, checkpoint: Checkpoint, report: Report) -> None:
+    """Take a witness's word for a checkpoint; without a time it does not say that it saw the log."""
+    if time := witness.signed(checkpoint):
+        bundle.seen[checkpoint.size] = min(time, bundle.seen.get(checkpoint.size, time))
+        report.witnessed[witness.label] = max(checkpoint.size, report.witnessed.get(witness.label, 0))
+
+
+def _survey(path: Path, pins: _Pins, margin_seconds: float, report: Report) -> _Bundle:
     """First pass: the header, the number of entries and all checkpoints."""
     bundle: _Bundle | None = None
-    last: tuple[int, bytes] | None = None
+    last: Checkpoint | None = None
     at_checkpoints = False
     with path.open("rb") as stream:
         try:
             for line in _lines(stream):
                 if bundle is None:
-                    bundle = _read_header(line, vkey, margin_seconds, report)
+                    bundle = _read_header(line, pins, margin_seconds, report)
                 elif _is_checkpoint(line):
                     at_checkpoints = True
                     last = _expect_root(bundle, _checkpoint_text(line), "a checkpoint in the bundle", report)
@@ -554,8 +662,12 @@ def _survey(path: Path, vkey: str | None, margin_seconds: float, report: Report)
         raise UnreadableError("the file is empty")
     if not at_checkpoints:
         report.fail("truncated", "the bundle does not end with a checkpoint")
-    elif last is not None and last[0] < bundle.entries:
-        report.fail("unsigned_entries", f"{bundle.entries} entries, but the last checkpoint covers {last[0]}")
+    elif last is not None and last.size < bundle.entries:
+        report.fail("unsigned_entries", f"{bundle.entries} entries, but the last checkpoint covers {last.size}")
+    if last is not None and bundle.post_quantum is not None:
+        report.post_quantum = bundle.post_quantum.signed(last) is not None
+        if not report.post_quantum:
+            report.fail("post_quantum_missing", "the last checkpoint is not signed by the ML-DSA-44 key")
     if bundle.header.get("entries") != bundle.entries:
         report.fail("truncated", f"{bundle.entries} entries where the header announces {bundle.header.get('entries')}")
     return bundle
@@ -585,6 +697,9 @@ def _replay(path: Path, bundle: _Bundle, leaves: dict[int, bytes], report: Repor
                 report.fail("receipt_contradicted", "the log holds another entry than the receipt", index)
             tree.append(leaf_hash(line))
             broken = broken or not _root_agrees(bundle, tree, report)
+            seen = bundle.seen.get(tree.size)
+            if seen is not None and ledger.last.timestamp() > seen + WITNESS_CLOCK.total_seconds():
+                report.fail("witness_contradicted", "was witnessed before the time that it claims", index)
             if index % 1000 == 999 or index + 1 == bundle.entries:
                 progress(index + 1, bundle.entries)
     ledger.finish(bundle.exported_at)
@@ -624,7 +739,7 @@ def _read_receipt(path: Path, bundle: _Bundle, report: Report) -> tuple[int, byt
         if head is None or entry.event not in ("withdrawn", "expired") or entry.epoch != receipt["epoch"]:
             raise ValueError("does not prove a deletion")
         proof = [bytes.fromhex(step) for step in receipt["inclusion_proof"]]
-        if not included(leaf_hash(leaf), index, head[0], proof, head[1]):
+        if not included(leaf_hash(leaf), index, head.size, proof, head.root):
             raise ValueError("its inclusion proof is wrong")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         report.fail("receipt_invalid", f"the receipt {path.name} is not genuine: {error}")
@@ -636,6 +751,8 @@ def verify_bundle(
     path: str | Path,
     *,
     vkey: str | None = None,
+    pq_vkey: str | None = None,
+    witnesses: Sequence[str] = (),
     receipts: Sequence[str | Path] = (),
     old_checkpoints: Sequence[str | Path] = (),
     margin_seconds: float = DEFAULT_MARGIN,
@@ -643,16 +760,20 @@ def verify_bundle(
 ) -> Report:
     """Verify a bundle and whatever somebody kept from earlier; raise `UnreadableError` if a file cannot be read.
 
-    `vkey` pins the site's verifier key; `receipts` are receipts as JSON, `old_checkpoints` checkpoints as text.
+    `vkey` pins the site's verifier key, `pq_vkey` its ML-DSA-44 key, `witnesses` the keys of those who must have
+    cosigned at least one checkpoint; `receipts` are receipts as JSON, `old_checkpoints` checkpoints as text.
     `margin_seconds` is how much later than one purge interval a deletion may be. Memory does not grow with the log,
     only with the number of checkpoints and of templates that are alive.
     """
     report = Report()
     try:
-        bundle = _survey(Path(path), vkey, margin_seconds, report)
+        bundle = _survey(Path(path), _Pins(vkey, pq_vkey, witnesses), margin_seconds, report)
         for old in old_checkpoints:
             text = Path(old).read_bytes()[:MAX_LINE].decode()
             _expect_root(bundle, text, f"the old checkpoint {Path(old).name}", report)
+        for witness in bundle.witnesses:
+            if witness.label not in report.witnessed:
+                report.fail("not_witnessed", f"{witness.label} cosigned no checkpoint of this log")
         leaves: dict[int, bytes] = {}
         for receipt in receipts:
             found = _read_receipt(Path(receipt), bundle, report)
@@ -680,6 +801,9 @@ def describe(report: Report) -> str:
         f"  {report.epochs_destroyed} epochs' keys destroyed",
         f"  the latest deletion came {report.latest_deletion_seconds:.0f} s after its template's expiry",
     ]
+    if report.post_quantum:
+        lines.append("  the last checkpoint is signed with ML-DSA-44 as well")
+    lines += [f"  witness {label} saw the first {size} entries" for label, size in sorted(report.witnessed.items())]
     for problem in report.problems:
         where = "" if problem.index is None else f" (entry {problem.index})"
         lines.append(f"FAILED: {problem.code}{where}: {problem.detail}")
@@ -696,6 +820,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bundle", type=Path, help="the exported log")
     parser.add_argument("--vkey", help="the verifier key that the site published; without it nothing proves who signed")
+    parser.add_argument("--pq-vkey", metavar="VKEY", help="the site's ML-DSA-44 verifier key, checked beside the other")
+    parser.add_argument(
+        "--witness",
+        metavar="VKEY",
+        action="append",
+        default=[],
+        help="the verifier key of a witness that must have cosigned; repeatable",
+    )
     parser.add_argument("--receipt", type=Path, action="append", default=[], help="a receipt (JSON); repeatable")
     parser.add_argument(
         "--old-checkpoint", type=Path, action="append", default=[], help="a checkpoint kept from earlier; repeatable"
@@ -712,6 +844,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = verify_bundle(
             options.bundle,
             vkey=options.vkey,
+            pq_vkey=options.pq_vkey,
+            witnesses=options.witness,
             receipts=options.receipt,
             old_checkpoints=options.old_checkpoint,
             margin_seconds=options.margin,

@@ -36,6 +36,11 @@ class NoteSignature:
     key_id: bytes
     signature: bytes
 
+    @property
+    def line(self) -> str:
+        """The line as it stands in the note, with its newline."""
+        return f"— {self.name} {base64.b64encode(self.key_id + self.signature).decode()}\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -55,7 +60,7 @@ def key_id(name: str, public: Ed25519PublicKey) -> bytes:
 
 def verifier_key(name: str, public: Ed25519PublicKey) -> str:
     """Return the public key as one line of text, `name+hash+base64`: what an auditor pins."""
-    _check_name(name)
+    check_name(name)
     key = base64.b64encode(_ED25519 + public.public_bytes_raw()).decode()
     return f"{name}+{key_id(name, public).hex()}+{key}"
 
@@ -65,7 +70,7 @@ def parse_verifier_key(vkey: str) -> tuple[str, Ed25519PublicKey]:
     parts = vkey.strip().split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
         raise MalformedInput("This is not a verifier key.", code="malformed_verifier_key")
-    key = _decode(parts[2])
+    key = decode(parts[2])
     if len(key) != 33 or key[:1] != _ED25519:
         raise MalformedInput("This is not an Ed25519 verifier key.", code="malformed_verifier_key")
     public = Ed25519PublicKey.from_public_bytes(key[1:])
@@ -76,12 +81,12 @@ def parse_verifier_key(vkey: str) -> tuple[str, Ed25519PublicKey]:
 
 def sign_checkpoint(origin: str, size: int, root: bytes, key: Ed25519PrivateKey) -> str:
     """Return the checkpoint's text, signed under the name `origin`."""
-    _check_name(origin)
+    check_name(origin)
     if size < 0 or len(root) != 32:
         raise ValueError("a checkpoint has a size and a root of 32 bytes")
     text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n"
-    blob = key_id(origin, key.public_key()) + key.sign(text.encode())
-    return f"{text}\n— {origin} {base64.b64encode(blob).decode()}\n"
+    signature = NoteSignature(origin, key_id(origin, key.public_key()), key.sign(text.encode()))
+    return f"{text}\n{signature.line}"
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
@@ -90,7 +95,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = body.split("\n")
     if not separator or not notes.endswith("\n") or len(text) > _MAX_CHARACTERS or len(lines) < 3 or not all(lines):
         raise MalformedInput("This is not a checkpoint.", code="malformed_checkpoint")
-    root = _decode(lines[2])
+    root = decode(lines[2])
     if not lines[0].isprintable() or not _SIZE.fullmatch(lines[1]) or len(root) != 32:
         raise MalformedInput("This is not a checkpoint.", code="malformed_checkpoint")
     signatures = tuple(_parse_signature(line) for line in notes[:-1].split("\n"))
@@ -120,18 +125,19 @@ def verify_checkpoint(text: str, name: str, public: Ed25519PublicKey) -> Checkpo
 def _parse_signature(line: str) -> NoteSignature:
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
-    blob = _decode(encoded)
+    blob = decode(encoded)
     if dash != "—" or not _NAME.fullmatch(name) or len(blob) < 5:
         raise MalformedInput("This is not a checkpoint.", code="malformed_checkpoint")
     return NoteSignature(name, blob[:4], blob[4:])
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `ValueError` for what the format forbids as the name of a key."""
     if not _NAME.fullmatch(name):
         raise ValueError("a key name is text without spaces and plus signs")
 
 
-def _decode(text: str) -> bytes:
+def decode(text: str) -> bytes:
     """Decode base64 in its one canonical spelling; anything else gives no bytes, which no field accepts."""
     try:
         data = base64.b64decode(text, validate=True)

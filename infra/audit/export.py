@@ -13,6 +13,7 @@ from typing import BinaryIO
 from biometrics.records import RETENTION
 from infra.audit.canonical import JSON, canonical, utc_text
 from infra.audit.checkpoint import parse_checkpoint, verifier_key
+from infra.audit.cosignature import cosigner_key, post_quantum_key
 from infra.audit.log import SqlAuditLog
 from infra.keys.store import KeyStore
 
@@ -27,15 +28,16 @@ def export_bundle(
     *,
     now: datetime,
     purge_interval_seconds: float,
+    post_quantum: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write the log to `stream` in bounded memory and return the number of entries.
 
     Nothing is written to the database: use a read-only transaction, which holds up no gate while the export runs.
-    `progress` hears (entries written, all).
+    `progress` hears (entries written, all). Without `post_quantum` the bundle has Ed25519 signatures only.
     """
-    current = log.checkpoint(keep=False)
-    size = parse_checkpoint(current).size
+    current = log.published(log.checkpoint(keep=False), post_quantum=post_quantum)
+    size, signed_text = parse_checkpoint(current).size, parse_checkpoint(current).signed_text
     header: dict[str, JSON] = {
         "format": BUNDLE_FORMAT,
         "site": log.site,
@@ -45,16 +47,25 @@ def export_bundle(
         "exported_at": utc_text(now),
         "entries": size,
     }
+    if post_quantum and (second := post_quantum_vkey(log.site, keys)) is not None:
+        header["post_quantum_vkey"] = second
     stream.write(canonical(header) + b"\n")
     for start in range(0, size, _PAGE):
         for entry in log.entries(start, min(_PAGE, size - start)):
             stream.write(entry.leaf + b"\n")
         progress(min(start + _PAGE, size), size)
     for text in log.checkpoints():
-        if text != current and _belongs(parse_checkpoint(text).size, size, log):
+        kept = parse_checkpoint(text)
+        if kept.signed_text != signed_text and _belongs(kept.size, size, log):
             stream.write(canonical({"checkpoint": text}) + b"\n")
     stream.write(canonical({"checkpoint": current}) + b"\n")
     return size
+
+
+def post_quantum_vkey(site: str, keys: KeyStore) -> str | None:
+    """Return the verifier key of the site's ML-DSA-44 signatures; None where the library has no ML-DSA."""
+    key = post_quantum_key(keys.signing_key())
+    return None if key is None else cosigner_key(site, key).text
 
 
 def _belongs(checkpoint_size: int, size: int, log: SqlAuditLog) -> bool:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import TypeVar
 
 from sqlalchemy import and_, insert, or_, select, update
@@ -18,8 +19,9 @@ from biometrics.errors import KeyDestroyed, LogInconsistent, MalformedInput, Not
 from biometrics.records import AuditEvent, EventKind
 from infra.audit import merkle
 from infra.audit.canonical import JSON, canonical, utc_text
-from infra.audit.checkpoint import sign_checkpoint
-from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint
+from infra.audit.cosignature import NO_TIME, cosign, post_quantum_key
+from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.insert_once import insert_once
 from infra.keys.store import KeyStore
 
@@ -158,21 +160,42 @@ class SqlAuditLog:
             raise MalformedInput("The old size must not exceed the new one.", code="out_of_range")
         return self._with_nodes(lambda read: merkle.consistency_proof(old, new, read))
 
-    def checkpoint(self, *, keep: bool = True) -> str:
-        """Return a signed checkpoint of all entries; with `keep` it is stored if its size is new (no commit).
+    def checkpoint(self, size: int | None = None, *, keep: bool = True) -> str:
+        """Return a signed checkpoint of `size` entries, by default all; with `keep` it is stored if new (no commit).
 
         Whoever only reads passes `keep=False`: the same text, and no write lock that gates would wait for.
         """
-        size = self.size()
-        text = sign_checkpoint(self._site, size, self.root(size), self._keys.signing_key())
+        end = self._checked_size(self.size() if size is None else size)
+        text = sign_checkpoint(self._site, end, self.root(end), self._keys.signing_key())
         if keep:
-            insert_once(self._session, AuditCheckpoint, {"size": size, "text": text})
+            insert_once(self._session, AuditCheckpoint, {"size": end, "text": text})
         return text
 
+    def published(self, text: str, *, post_quantum: bool = True) -> str:
+        """Return a checkpoint of ours with whatever else signs it: our ML-DSA-44 key where there is one, witnesses.
+
+        What is kept has the Ed25519 line only: twenty times smaller, and the last root stands for all before it.
+        """
+        checkpoint = parse_checkpoint(text)
+        key = post_quantum_key(self._keys.signing_key()) if post_quantum else None
+        ours = cosign(checkpoint, self._site, key, NO_TIME) if key is not None else ""
+        return text + ours + "".join(self.cosignatures(checkpoint.size))
+
+    def cosignatures(self, size: int) -> list[str]:
+        """Return the witnesses' lines for the checkpoint of a size."""
+        query = select(AuditCosignature.line).where(AuditCosignature.size == size)
+        return list(self._session.execute(query.order_by(AuditCosignature.name, AuditCosignature.key_id)).scalars())
+
     def checkpoints(self) -> Iterator[str]:
-        """Yield all checkpoints that were kept, by size."""
-        query = select(AuditCheckpoint.text).order_by(AuditCheckpoint.size)
-        yield from self._session.execute(query.execution_options(yield_per=500)).scalars()
+        """Yield all checkpoints that were kept, by size, with their cosignatures."""
+        query = (
+            select(AuditCheckpoint.text, AuditCosignature.line)
+            .join(AuditCosignature, AuditCosignature.size == AuditCheckpoint.size, isouter=True)
+            .order_by(AuditCheckpoint.size, AuditCosignature.name, AuditCosignature.key_id)
+        )
+        rows = self._session.execute(query.execution_options(yield_per=500))
+        for text, lines in groupby(rows, key=lambda row: row.text):
+            yield text + "".join(row.line for row in lines if row.line is not None)
 
     def history_of(self, enrollment_id: str, epoch: int) -> list[LogEntry]:
         """Return everything that happened to an enrollment, oldest first.

@@ -53,3 +53,14 @@ class AuditCheckpoint(Base):
 
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(Text)
+
+
+class AuditCosignature(Base):
+    """A witness's line under the checkpoint of a size, as it came."""
+
+    __tablename__ = "audit_cosignature"
+
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    line: Mapped[str] = mapped_column(Text)

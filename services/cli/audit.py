@@ -45,6 +45,10 @@ def verify(
     vkey: Annotated[
         str | None, typer.Option(help="The key that the site published; without it nothing proves who signed.")
     ] = None,
+    pq_vkey: Annotated[str | None, typer.Option(help="The site's ML-DSA-44 key, checked beside the other.")] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option(help="The verifier key of a witness that must have cosigned; repeatable.")
+    ] = None,
     receipt: Annotated[list[Path] | None, typer.Option(help="A traveller's receipt (JSON); repeatable.")] = None,
     old_checkpoint: Annotated[
         list[Path] | None, typer.Option(help="A checkpoint kept from earlier; repeatable.")
@@ -63,6 +67,8 @@ def verify(
             report = verify_bundle(
                 file,
                 vkey=vkey,
+                pq_vkey=pq_vkey,
+                witnesses=witness or (),
                 receipts=receipt or (),
                 old_checkpoints=old_checkpoint or (),
                 margin_seconds=DEFAULT_MARGIN if margin is None else margin,
@@ -75,12 +81,23 @@ def verify(
 
 
 @app.command()
-def key(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def key(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    post_quantum: Annotated[bool, typer.Option("--post-quantum", help="Print the ML-DSA-44 key instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the verifier key that the site should publish: checkpoints and receipts are signed with it."""
-    from services.export import verifier_key_of
+    from services.cli.outcome import CommandFailed
+    from services.export import post_quantum_key_of, verifier_key_of
 
-    vkey = verifier_key_of(storage_for(context, data_dir))
+    storage = storage_for(context, data_dir)
+    vkey, second = verifier_key_of(storage), post_quantum_key_of(storage)
     if as_json:
-        print_json({"vkey": vkey})
-    else:
+        print_json({"vkey": vkey, "pq_vkey": second})
+    elif not post_quantum:
         say(vkey)
+    elif second is None:
+        raise CommandFailed("The installed cryptography library has no ML-DSA.", ExitCode.UNAVAILABLE)
+    else:
+        say(second)

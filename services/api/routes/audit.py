@@ -13,6 +13,7 @@ from biometrics.records import EventKind
 from infra.api_keys import Role
 from services.api.auth import System, allow
 from services.api.paging import Cursor, Limit, next_cursor
+from services.api.routes.witness import witnessing
 from services.api.schemas import JSON_OBJECT, AuditLine, ConsistencyProof, InclusionProof, Page
 from services.export import export_log
 
@@ -22,10 +23,14 @@ Size = Annotated[int, Query(ge=0, le=2**62)]
 
 
 @router.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {"example": ""}}}})
-def checkpoint(system: System) -> Response:
-    """Return the signed tree head as a C2SP tlog-checkpoint."""
+def checkpoint(
+    system: System,
+    cosigned: Annotated[int, Query(ge=0, le=16, description="the newest with so many witnesses")] = 0,
+) -> Response:
+    """Return the signed tree head as a C2SP tlog-checkpoint, with the cosignatures that it has."""
     with system.storage.reading() as unit:
-        text = unit.log.checkpoint(keep=False)
+        size = witnessing(system, unit).newest(cosigned) if cosigned else None
+        text = unit.log.published(unit.log.checkpoint(size, keep=False))
     return Response(text, media_type="text/plain; charset=utf-8")
 
 

@@ -15,7 +15,7 @@ from infra.audit import merkle
 from infra.audit.canonical import canonical, utc_text
 from infra.audit.checkpoint import verify_checkpoint
 from infra.audit.log import SqlAuditLog
-from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.base import Base
 from infra.receipts import consent_receipt, deletion_receipt, sign_receipt, verify_receipt
 from tests.fakes import FakeKeyStore
@@ -32,7 +32,7 @@ TEXT = canonical(RECEIPT)
 @pytest.fixture
 def session() -> Iterator[Session]:
     engine = create_engine("sqlite://", hide_parameters=True)
-    tables = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint)]
+    tables = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint, AuditCosignature)]
     Base.metadata.create_all(engine, tables=tables)
     with Session(engine) as session:
         yield session

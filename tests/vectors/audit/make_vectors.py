@@ -22,17 +22,19 @@ from sqlalchemy.orm import Session
 from biometrics.errors import KeyDestroyed
 from biometrics.records import AuditEvent, EventKind, Purpose, epoch_end, epoch_of
 from infra.audit.canonical import canonical
-from infra.audit.checkpoint import verifier_key
-from infra.audit.export import export_bundle
+from infra.audit.checkpoint import parse_checkpoint, verifier_key
+from infra.audit.cosignature import cosign, cosigner_key
+from infra.audit.export import export_bundle, post_quantum_vkey
 from infra.audit.log import SqlAuditLog
-from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.base import Base
 from infra.receipts import deletion_receipt, sign_receipt
 
 HERE = Path(__file__).resolve().parent
 SITE = "airport.example"
+WITNESS = "regulator.example/w1"
 START = datetime(2026, 3, 1, 6, 20, tzinfo=UTC)
-TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint)]
+TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint, AuditCosignature)]
 PROVENANCE = "Made by make_vectors.py; the keys are public and stand for no airport."
 
 Lines = list[bytes]
@@ -127,7 +129,8 @@ class Airport:
         key = self.keys.signing_key()
         made = deletion_receipt(log=self.log, index=index, epoch=who.epoch, key=key, site=SITE, now=self.now)
         body = {k: v for k, v in made.items() if k not in ("type", "kind", "site", "key_id", "signature")}
-        body["receipt_id"] = self.new_id()
+        # A receipt has a random id, and ML-DSA-44 signatures are random: here nothing is.
+        body |= {"receipt_id": self.new_id(), "checkpoint": self.log.checkpoint()}
         self.receipt = dict(sign_receipt("deletion", body, key, SITE))
 
     def destroy(self, epoch: int) -> None:
@@ -156,9 +159,11 @@ class Airport:
         self.log.checkpoint()
         self.say(EventKind.KEY_REVOKED, reason="gate")
 
-    def export(self, path: Path) -> None:
+    def export(self, path: Path, *, post_quantum: bool = False) -> None:
         with path.open("wb") as stream:
-            export_bundle(self.log, self.keys, stream, now=self.now, purge_interval_seconds=30)
+            export_bundle(
+                self.log, self.keys, stream, now=self.now, purge_interval_seconds=30, post_quantum=post_quantum
+            )
 
 
 @contextmanager
@@ -308,7 +313,58 @@ def make_history(folder: Path, name: str) -> None:
         site.export(folder / f"{name}.jsonl")
 
 
-def case(name: str, reason: str | None, *, bundle: str | None = None, **kept: str) -> dict[str, object]:
+# --- Witnesses, and the second signature of the site
+
+
+def cosign_last(lines: Lines, seen: datetime, change: int = 0) -> Lines:
+    """Put the witness's line under the last checkpoint; `change` is put over a byte of the signature."""
+    text = json.loads(lines[-1])["checkpoint"]
+    line = parse_checkpoint(cosign_text(text, seen)).signatures[-1]
+    forged = replace(line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ change]))
+    return [*lines[:-1], canonical({"checkpoint": text + forged.line})]
+
+
+def cosign_text(text: str, seen: datetime) -> str:
+    return text + cosign(parse_checkpoint(text), WITNESS, witness_key(), int(seen.timestamp()))
+
+
+def witness_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(derived("the witness", "signing"))
+
+
+def make_witnessed(folder: Path, exported: datetime) -> list[dict[str, object]]:
+    valid, key = folder / "valid.jsonl", cosigner_key(WITNESS, witness_key()).text
+    changes: dict[str, tuple[Callable[[Lines], Lines], str | None]] = {
+        "witnessed": (lambda lines: cosign_last(lines, exported), None),
+        "witness-forged": (lambda lines: cosign_last(lines, exported, change=1), "checkpoint_invalid"),
+        "postdated": (lambda lines: cosign_last(lines, exported - timedelta(minutes=10)), "witness_contradicted"),
+    }
+    for name, (change, _) in changes.items():
+        forge(valid, change, folder / f"{name}.jsonl")
+    cases = [case(name, reason, witness=key) for name, (_, reason) in changes.items()]
+    return [*cases, case("witness that never came", "not_witnessed", bundle="valid.jsonl", witness=key)]
+
+
+def make_post_quantum(folder: Path) -> list[dict[str, object]]:
+    """ML-DSA-44 signatures are random, so that `post-quantum.jsonl` differs in its last line each time."""
+    with airport() as site:
+        site.morning()
+        site.export(folder / "post-quantum.jsonl", post_quantum=True)
+        key, other = post_quantum_vkey(SITE, site.keys), post_quantum_vkey(SITE, PublicKeys("somebody else"))
+
+    def strip(lines: Lines) -> Lines:
+        text = json.loads(lines[-1])["checkpoint"]
+        return [*lines[:-1], canonical({"checkpoint": text[: text.rindex("—")]})]
+
+    forge(folder / "post-quantum.jsonl", strip, folder / "post-quantum-stripped.jsonl")
+    return [
+        case("post-quantum", None, pq_vkey=key),
+        case("post-quantum-stripped", "post_quantum_missing", pq_vkey=key),
+        case("post-quantum, wrong key", "other_key", bundle="post-quantum.jsonl", pq_vkey=other),
+    ]
+
+
+def case(name: str, reason: str | None, *, bundle: str | None = None, **kept: str | None) -> dict[str, object]:
     return {
         "name": name,
         "bundle": bundle or f"{name}.jsonl",
@@ -330,7 +386,7 @@ def make(folder: Path) -> None:
         flipped = dict(site.receipt)
         flipped["receipt_id"] = f"{int(str(flipped['receipt_id']), 16) ^ 1:032x}"
         (folder / "flipped.receipt.json").write_text(json.dumps(flipped, indent=1) + "\n", encoding="ascii")
-        vkey = site.vkey
+        vkey, exported = site.vkey, site.now
     everything = {"receipt": "valid.receipt.json", "old_checkpoint": "valid.first.checkpoint"}
     cases.append(case("valid", None, **everything))
     for name, (change, reason) in FORGERIES.items():
@@ -364,6 +420,7 @@ def make(folder: Path) -> None:
         first, _ = site.morning()
         site.withdraw(first)
         (folder / "taken-back.receipt.json").write_text(json.dumps(site.receipt, indent=1) + "\n", encoding="ascii")
+    cases += make_witnessed(folder, exported) + make_post_quantum(folder)
     text = json.dumps({"provenance": PROVENANCE, "vkey": vkey, "cases": cases}, indent=1)
     (folder / "cases.json").write_text(text + "\n", encoding="ascii")
 

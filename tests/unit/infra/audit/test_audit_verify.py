@@ -25,7 +25,7 @@ from infra.audit.audit_verify import Report, UnreadableError, main, verify_bundl
 from infra.audit.canonical import canonical
 from infra.audit.export import export_bundle
 from infra.audit.log import SqlAuditLog
-from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.base import Base
 from infra.receipts import consent_receipt, deletion_receipt, sign_receipt
 from tests.fakes import FakeKeyStore
@@ -33,7 +33,7 @@ from tests.fakes import FakeKeyStore
 SITE = "airport.example"
 START = datetime(2025, 3, 1, 12, 20, tzinfo=UTC)
 VERIFIER = Path(audit_verify.__file__)
-TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint)]
+TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint, AuditCosignature)]
 
 
 class Airport:

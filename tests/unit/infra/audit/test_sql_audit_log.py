@@ -15,14 +15,14 @@ from infra.audit import merkle
 from infra.audit.audit_verify import Entry
 from infra.audit.checkpoint import verify_checkpoint
 from infra.audit.log import CLOCK_TOLERANCE, SqlAuditLog, pseudonym
-from infra.audit.tables import AuditCheckpoint, AuditEntry, AuditHead, AuditNode
+from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.base import Base
 from tests.fakes import FakeKeyStore
 
 SITE = "airport.example"
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 EPOCH = epoch_of(NOW + timedelta(hours=24))
-TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint)]
+TABLES = [table.__table__ for table in (AuditEntry, AuditNode, AuditHead, AuditCheckpoint, AuditCosignature)]
 
 
 @pytest.fixture
