@@ -1,4 +1,4 @@
-"""`dwarpal audit`: export the log, verify an export offline, show the key that signs it."""
+"""`dwarpal audit`: export the log, verify an export offline, show the key that signs it, measure a large one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from services.cli.options import AsJson, DataDir, storage_for
 from services.cli.outcome import ExitCode
-from services.cli.output import fields, print_json, progress_bar, say
+from services.cli.output import fields, print_json, print_table, progress_bar, say
 
 app = typer.Typer(no_args_is_help=True, help="The tamper-evident log of everything that happened.")
 
@@ -101,3 +101,40 @@ def key(
         raise CommandFailed("The installed cryptography library has no ML-DSA.", ExitCode.UNAVAILABLE)
     else:
         say(second)
+
+
+@app.command()
+def bench(
+    entries: Annotated[int, typer.Option(min=1000, help="Entries of the synthetic log.")] = 100_000,
+    runs: Annotated[int, typer.Option(min=20, help="Measured runs of each deed.")] = 1000,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to put the database meanwhile: about 1 kB an entry.", file_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Milliseconds to append to a large log and to prove something about it, beside a small one."""
+    import shutil
+    import tempfile
+    from dataclasses import asdict
+
+    from infra.audit.benchmark import BYTES_PER_ENTRY, benchmark_log
+    from services.cli.outcome import CommandFailed
+
+    with tempfile.TemporaryDirectory(prefix="dwarpal-bench-", dir=folder) as place:
+        if shutil.disk_usage(place).free < 2 * entries * BYTES_PER_ENTRY:
+            raise CommandFailed(
+                f"{entries} entries need {2 * entries * BYTES_PER_ENTRY // 10**6} MB of free disk.",
+                ExitCode.UNAVAILABLE,
+            )
+        with progress_bar("Loading") as progress:
+            figures = benchmark_log(Path(place), entries, runs=runs, progress=progress)
+    if as_json:
+        print_json(asdict(figures))
+        return
+    say(f"{entries} entries loaded in {figures.load_seconds:.0f} s: {figures.disk_bytes / 1e6:.0f} MB on disk, ")
+    say(f"{figures.peak_memory_mib} MiB of memory at most. Milliseconds, median (p95) of {runs} runs:")
+    rows = [
+        (deed, *(f"{at[deed].median:.2f} ({at[deed].p95:.2f})" for at in (figures.small, figures.large)))
+        for deed in figures.large
+    ]
+    print_table(("", "1000 entries", f"{entries} entries"), rows)
