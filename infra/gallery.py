@@ -4,9 +4,9 @@ FAISS frees memory without clearing it, and growing an index copies it and frees
 flight live in one index of fixed capacity that was filled with zeros; rows are written, moved and overwritten in its
 own buffer, and growth makes a second index and overwrites the first. Only the first `count` rows are ever searched.
 
-Each flight has a random rotation of its own. A rotation keeps all cosines and is found from 100 to 250 known pairs (docs/privacy-measurements.md): it
-makes galleries of different days unlinkable for somebody who has only them; it is no encryption. Nothing here reaches
-a disk.
+Each flight has a random rotation of its own. A rotation keeps all cosines and is found from 100 to 250 known pairs
+(docs/privacy-measurements.md): it makes galleries of different days unlinkable for somebody who has only them; it is no
+encryption. Nothing here reaches a disk.
 """
 
 from __future__ import annotations
