@@ -10,13 +10,10 @@ import typer
 from services.cli.options import AsJson
 from services.cli.outcome import ExitCode
 from services.cli.output import print_json, print_table, progress_bar, say
+from services.cli.privacy_scan import scan
 
 app = typer.Typer(no_args_is_help=True, help="See for yourself what a thief gets.")
-
-
-@app.callback()
-def group() -> None:
-    """Keep `drill` a command of its own, although it is the only one."""
+app.command()(scan)
 
 
 @app.command()

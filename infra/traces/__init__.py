@@ -1,0 +1,1 @@
+"""Looking for what should be gone: templates and pictures in files, databases and a process's memory."""
