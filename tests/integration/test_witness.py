@@ -61,6 +61,7 @@ def signers(text: str) -> list[str]:
     return [line.name for line in parse_checkpoint(text).signatures]
 
 
+@pytest.mark.privacy_row("log_cannot_be_rewritten")
 def test_witnesses_cosign_and_the_verifier_takes_their_word(site: LocalSite, tmp_path: Path) -> None:
     first = checkpoint(site)
     grow(site)

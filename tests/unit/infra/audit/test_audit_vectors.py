@@ -44,6 +44,8 @@ def arguments_of(case: dict) -> list[str | Path]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.privacy_row("log_cannot_be_rewritten")
+@pytest.mark.privacy_row("log_verified_offline")
 def test_each_bundle_is_what_its_name_says(name: str) -> None:
     case = CASES[name]
     done = run(*arguments_of(case))
@@ -100,6 +102,7 @@ def test_the_vectors_are_those_that_the_code_makes(tmp_path: Path) -> None:
     assert made == kept
 
 
+@pytest.mark.privacy_row("log_verified_offline")
 def test_the_network_is_really_off(tmp_path: Path) -> None:
     deeds = {
         "net": "import socket; socket.socket()",

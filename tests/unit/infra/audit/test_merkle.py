@@ -69,6 +69,7 @@ leaf_lists = st.lists(st.binary(max_size=8), min_size=1, max_size=70)
 
 
 @pytest.mark.parametrize("size", range(9))
+@pytest.mark.privacy_row("log_golden_vectors")
 def test_roots_of_the_reference_tree(size: int) -> None:
     expected = VECTORS["roots"][size]
     assert merkle.root_of(VECTOR_LEAVES[:size]).hex() == expected
@@ -76,6 +77,7 @@ def test_roots_of_the_reference_tree(size: int) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS["inclusion"], ids=lambda v: f"{v['index']}-{v['size']}")
+@pytest.mark.privacy_row("log_golden_vectors")
 def test_inclusion_proofs_of_the_reference_tree(vector: dict) -> None:
     proof = merkle.inclusion_proof(vector["index"], vector["size"], Tree(VECTOR_LEAVES).read)
     assert [step.hex() for step in proof] == vector["proof"]
@@ -85,6 +87,7 @@ def test_inclusion_proofs_of_the_reference_tree(vector: dict) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS["consistency"], ids=lambda v: f"{v['old']}-{v['new']}")
+@pytest.mark.privacy_row("log_golden_vectors")
 def test_consistency_proofs_of_the_reference_tree(vector: dict) -> None:
     proof = merkle.consistency_proof(vector["old"], vector["new"], Tree(VECTOR_LEAVES).read)
     assert [step.hex() for step in proof] == vector["proof"]

@@ -81,6 +81,7 @@ def test_append_belongs_to_the_callers_transaction(log: SqlAuditLog, session: Se
     assert log.append(event()) == 1
 
 
+@pytest.mark.privacy_row("log_names_nobody")
 def test_a_leaf_is_canonical_and_on_the_allow_list(log: SqlAuditLog, keys: FakeKeyStore) -> None:
     expires = NOW + timedelta(hours=24)
     full = event(
@@ -144,6 +145,26 @@ def test_nothing_links_a_subject_once_the_key_is_gone(log: SqlAuditLog, keys: Fa
         log.append(event(EventKind.CHECKED, subject=subject, epoch=EPOCH))
     with pytest.raises(KeyDestroyed):
         log.append(enrolled(subject))
+
+
+@pytest.mark.privacy_row("log_names_nobody")
+def test_a_dictionary_of_all_subjects_links_nothing_after_the_keys_end(log: SqlAuditLog, keys: FakeKeyStore) -> None:
+    """Whoever has the log, a list of everybody and every key that still exists tries them all against each other."""
+    everybody = [new_id() for _ in range(50)]
+    for day in range(2):
+        for subject in everybody:
+            log.append(enrolled(subject, NOW + timedelta(days=day)))
+
+    def linked() -> set[str]:
+        said = {entry.subject for entry in log.entries(0, 1000)}
+        secrets = [key for pair in keys.keys.values() for key in pair] + [keys.signing_key().private_bytes_raw()]
+        return {who for who in everybody for key in secrets if pseudonym(key, who) in said}
+
+    assert len({entry.subject for entry in log.entries(0, 1000)}) == 2 * len(everybody)  # no link between epochs
+    for epoch in (EPOCH, EPOCH + 24):
+        assert linked() == set(everybody)
+        keys.destroy_epoch(epoch)
+    assert linked() == set()
 
 
 def test_an_expiry_after_the_keys_is_still_logged(log: SqlAuditLog, keys: FakeKeyStore) -> None:
