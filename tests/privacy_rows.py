@@ -33,19 +33,25 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
             (
                 "test_invariant_4_stolen_database_and_keys_open_nothing_of_a_token_holder",
                 "test_without_the_share_nothing_opens",
+                "test_database_and_all_server_keys_without_the_share_0_templates_open",
             ),
         ),
         PrivacyRow(
             "unlinkable_templates",
             "Re-enrollment gives an unlinkable template",
-            ("test_two_seals_of_one_face_share_nothing", "test_rotation_is_orthogonal_and_new_each_time"),
-            open="D_sys of gallery rotations, measured",
+            (
+                "test_two_seals_of_one_face_share_nothing",
+                "test_rotation_is_orthogonal_and_new_each_time",
+                "test_every_protection_is_measured_and_plain_templates_are_linkable",
+            ),
         ),
         PrivacyRow(
             "rotation_is_no_secret",
             "The gallery's rotation is renewability, not secrecy, and the threat model says so",
-            (),
-            open="a test that the threat model says so",
+            (
+                "test_a_rotation_is_found_from_as_many_known_pairs_as_it_has_dimensions",
+                "test_the_threat_model_calls_the_rotation_no_secret",
+            ),
         ),
         PrivacyRow(
             "no_embedding_no_score",
@@ -69,8 +75,9 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
             (
                 "test_withdrawing_erases_in_order",
                 "test_invariant_3_nothing_of_a_withdrawn_template_stays_in_the_files",
+                "test_nothing_is_found_after_an_erasure",
             ),
-            open="a scan of the running process's memory",
+            open="a scan of the serving process's memory after an erasure",
         ),
         PrivacyRow(
             "epoch_keys_destroyed",
@@ -78,6 +85,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
             (
                 "test_invariant_3_deleting_destroys_a_key",
                 "test_yesterdays_backup_does_not_open_after_the_epoch",
+                "test_restore_yesterdays_backup_after_expiry_0_of_n_open",
                 "test_the_keys_of_an_epoch_go_at_its_end_and_not_before",
             ),
         ),
@@ -111,7 +119,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
         ),
         PrivacyRow(
             "log_names_nobody",
-            "A leaf holds listed fields only, the subject as a keyed hash; after the key's end a dictionary links nothing",
+            "A leaf holds listed fields only, the subject as a keyed hash; after the key's end no dictionary links",
             (
                 "test_a_leaf_is_canonical_and_on_the_allow_list",
                 "test_there_is_no_room_for_a_name",
@@ -211,7 +219,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
             "memory_dump",
             "Buffers are zeroed, core dumps are off",
             ("test_no_crash_writes_memory_to_disk",),
-            open="a scan of the running process's memory",
+            open="a scan of the serving process's memory after a check",
         ),
         PrivacyRow(
             "no_outbound_connection",

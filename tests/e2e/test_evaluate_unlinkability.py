@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from services.bootstrap import Networks
 from services.cli.main import app
 
 
+@pytest.mark.privacy_row("unlinkable_templates")
 def test_every_protection_is_measured_and_plain_templates_are_linkable(
     tmp_path: Path, astronaut: Pixels, grace_hopper: Pixels, networks: Networks
 ) -> None:

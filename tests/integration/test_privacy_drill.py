@@ -19,6 +19,7 @@ def broken(thefts: list[Theft]) -> list[tuple[str, str, bool]]:
     return [(theft.taken, theft.matched, theft.with_share) for theft in thefts if not theft.as_promised]
 
 
+@pytest.mark.privacy_row("travellers_share")
 def test_database_and_all_server_keys_without_the_share_0_templates_open() -> None:
     result = CliRunner().invoke(app, ["privacy", "drill", "--travellers", "5", "--json"])
     assert result.exit_code == 0, result.output
@@ -35,6 +36,7 @@ def test_database_and_all_server_keys_without_the_share_0_templates_open() -> No
     }
 
 
+@pytest.mark.privacy_row("epoch_keys_destroyed")
 def test_restore_yesterdays_backup_after_expiry_0_of_n_open() -> None:
     thefts = drill(Settings(), travellers=3)
     restored = [theft for theft in thefts if theft.taken.startswith("yesterday")]

@@ -134,6 +134,7 @@ def test_a_scan_of_nobody_or_of_itself_is_refused(tmp_path: Path) -> None:
         assert done.exit_code == code, done.output
 
 
+@pytest.mark.privacy_row("erased_everywhere")
 def test_nothing_is_found_after_an_erasure(site: LocalSite, astronaut_jpeg: bytes, tmp_path: Path) -> None:
     """The whole road: the template that a traveller's photograph became leaves nothing in any file or row."""
     enrolled = site.enroll(astronaut_jpeg, purposes=["entry", "walk_through"]).json()

@@ -46,6 +46,13 @@ def test_every_row_of_the_audit_log_has_a_test_with_its_name(row: PrivacyRow) ->
     assert not row.open
 
 
+@pytest.mark.privacy_row("rotation_is_no_secret")
+def test_the_threat_model_calls_the_rotation_no_secret() -> None:
+    text = (TESTS.parent / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    assert "**The gallery's rotation is renewability, not secrecy.**" in text
+    assert "knows 100 templates" in text
+
+
 def test_no_test_is_marked_with_a_row_that_does_not_exist() -> None:
     assert MARKED.keys() <= {row.name for row in all_rows()}
     assert len({row.name for row in all_rows()}) == len(all_rows())
