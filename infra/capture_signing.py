@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from biometrics.errors import MalformedInput
 from biometrics.records import DeviceKey
+from infra.keys.pem_file import read_key, write_key
 from liveness.injection import CaptureSignature, Signed
 
 PUBLIC_BYTES = 32
@@ -47,23 +40,11 @@ class DeviceSigner:
     @classmethod
     def read(cls, path: Path) -> DeviceSigner:
         """Read a key file; raise `MalformedInput` if others may read it or it holds no Ed25519 key."""
-        if path.stat().st_mode & 0o077:
-            raise MalformedInput("Others may read the device key file: chmod 600 it.", code="key_file_exposed")
-        try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
-        except (ValueError, TypeError):
-            key = None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise MalformedInput("This file is not a device key.", code="malformed_device_key")
-        return cls(key)
+        return cls(read_key(path))
 
     def write(self, path: Path) -> None:
         """Write the key as PEM (PKCS #8) to a new file that only its owner may read; raise `FileExistsError`."""
-        pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(pem)
+        write_key(path, self._key)
 
     @property
     def public(self) -> bytes:

@@ -119,7 +119,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
         ),
         PrivacyRow(
             "log_names_nobody",
-            "A leaf holds listed fields only, the subject as a keyed hash; after the key's end no dictionary links",
+            "A leaf holds listed fields only, the subject as a keyed hash; without the key a dictionary links nothing",
             (
                 "test_a_leaf_is_canonical_and_on_the_allow_list",
                 "test_there_is_no_room_for_a_name",

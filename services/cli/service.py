@@ -87,6 +87,10 @@ class Service:
         """Send JSON."""
         return self._send("POST", path, key, content=json.dumps(body).encode())
 
+    def post_text(self, path: str, text: str, *, key: str) -> Answer:
+        """Send plain text."""
+        return self._send("POST", path, key, content=text.encode(), content_type="text/plain; charset=utf-8")
+
     def delete(self, path: str, *, key: str | None = None) -> Answer:
         """Ask for an end."""
         return self._send("DELETE", path, key)
@@ -160,11 +164,12 @@ class Service:
         *,
         params: dict[str, str | int] | None = None,
         content: bytes | None = None,
+        content_type: str = "application/json",
         files: Sequence[FilePart] | None = None,
     ) -> Answer:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         if content is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
         started = perf_counter()
         try:
             response = self._http.request(method, path, headers=headers, params=params, content=content, files=files)

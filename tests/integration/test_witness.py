@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from infra.audit.audit_verify import verify_bundle
 from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint, verifier_key
-from infra.audit.cosignature import cosign, cosigner_key, post_quantum_key
+from infra.audit.cosignature import cosign, cosigner_key
 from infra.audit.export import post_quantum_vkey
 from infra.settings import Settings
 from tests.conftest import LocalSite
@@ -138,10 +138,3 @@ def test_a_setting_that_is_no_witness_stops_the_start() -> None:
         with pytest.raises(ValidationError, match="DWARPAL_WITNESSES"):
             Settings(witnesses=wrong)
     assert len(Settings(witnesses=f"{REGULATOR_KEY}\n {NEIGHBOR_KEY}").witness_keys()) == 2
-
-
-def test_the_post_quantum_key_belongs_to_the_signing_key() -> None:
-    key, again = post_quantum_key(REGULATOR), post_quantum_key(REGULATOR)
-    assert key is not None
-    assert again is not None
-    assert key.private_bytes_raw() == again.private_bytes_raw() != REGULATOR.private_bytes_raw()
