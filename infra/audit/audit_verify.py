@@ -1,7 +1,9 @@
 """Verifies an exported audit log offline, against the people who run the system.
 
-    python audit_verify.py BUNDLE [--vkey KEY] [--pq-vkey KEY] [--witness KEY] [--receipt FILE]
+    python audit_verify.py [BUNDLE] [--vkey KEY] [--pq-vkey KEY] [--witness KEY] [--receipt FILE]
                                   [--old-checkpoint FILE] [--margin SECONDS] [--json]
+
+Without a bundle it verifies receipts and checkpoints by themselves, which needs --vkey.
 
 Exit codes: 0 the log is sound; 1 verification failed, each reason is printed; 2 a file cannot be read, or wrong usage.
 
@@ -80,6 +82,8 @@ class Report:
     latest_deletion_seconds: float = 0.0
     key_pinned: bool = False
     post_quantum: bool = False
+    kept_alone: bool = False
+    receipts: int = 0
     witnessed: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -617,14 +621,17 @@ def _expect_root(bundle: _Bundle, text: str, origin: str, report: Report) -> Che
             raise ValueError("of another log")
         if bundle.key.signed(checkpoint) is None:
             raise ValueError("not signed by the log's key")
-        if bundle.post_quantum is not None:
-            bundle.post_quantum.signed(checkpoint)
+        signed_twice = bundle.post_quantum is not None and bundle.post_quantum.signed(checkpoint) is not None
         for witness in bundle.witnesses:
             _hear(bundle, witness, checkpoint, report)
     except ValueError as error:
         report.fail("checkpoint_invalid", f"{origin}: {error}")
         return None
     report.checkpoints += 1
+    if report.kept_alone and bundle.post_quantum is not None:  # within a log, the last one is what counts
+        report.post_quantum = signed_twice
+        if not signed_twice:
+            report.fail("post_quantum_missing", f"{origin} is not signed by the ML-DSA-44 key")
     if bundle.roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
         report.fail("fork", f"{origin}: two different logs of {checkpoint.size} entries were signed")
     return checkpoint
@@ -768,23 +775,59 @@ def verify_bundle(
     report = Report()
     try:
         bundle = _survey(Path(path), _Pins(vkey, pq_vkey, witnesses), margin_seconds, report)
-        for old in old_checkpoints:
-            text = Path(old).read_bytes()[:MAX_LINE].decode()
-            _expect_root(bundle, text, f"the old checkpoint {Path(old).name}", report)
-        for witness in bundle.witnesses:
-            if witness.label not in report.witnessed:
-                report.fail("not_witnessed", f"{witness.label} cosigned no checkpoint of this log")
-        leaves: dict[int, bytes] = {}
-        for receipt in receipts:
-            found = _read_receipt(Path(receipt), bundle, report)
-            if found is not None and leaves.setdefault(*found) != found[1]:
-                report.fail("fork", "two receipts disagree about the same entry")
+        leaves = _read_kept(bundle, receipts, old_checkpoints, report)
         _replay(Path(path), bundle, leaves, report, progress)
     except OSError as error:
         raise UnreadableError(f"{error.filename or path}: {error.strerror or 'cannot be read'}") from None
-    except UnicodeDecodeError:
-        raise UnreadableError("an old checkpoint is not text") from None
     return report
+
+
+def verify_kept(
+    *,
+    vkey: str,
+    pq_vkey: str | None = None,
+    witnesses: Sequence[str] = (),
+    receipts: Sequence[str | Path] = (),
+    old_checkpoints: Sequence[str | Path] = (),
+) -> Report:
+    """Verify receipts and checkpoints by themselves, without a log: what a traveller can do alone.
+
+    It shows that the site signed them and that each deletion stood in the log that the site showed then; whether it
+    still does, only a bundle tells. Raises `UnreadableError` as `verify_bundle` does.
+    """
+    report = Report(key_pinned=True, kept_alone=True)
+    key, second = _pinned(vkey, ED25519), None if pq_vkey is None else _pinned(pq_vkey, ML_DSA_44)
+    if second is not None and second.name != key.name:
+        report.fail("other_key", "the ML-DSA-44 key is of another site")
+    watching = [_pinned(text, COSIGNATURE_V1, ML_DSA_44) for text in witnesses]
+    report.site = key.name
+    bundle = _Bundle({}, key, second, watching, datetime.max.replace(tzinfo=UTC), timedelta(), 0)
+    try:
+        report.receipts = len(_read_kept(bundle, receipts, old_checkpoints, report))
+    except OSError as error:
+        raise UnreadableError(f"{error.filename}: {error.strerror or 'cannot be read'}") from None
+    return report
+
+
+def _read_kept(
+    bundle: _Bundle, receipts: Sequence[str | Path], old_checkpoints: Sequence[str | Path], report: Report
+) -> dict[int, bytes]:
+    """Verify what somebody kept from earlier; return the leaves, by index, that receipts say are in the log."""
+    leaves: dict[int, bytes] = {}
+    for old in old_checkpoints:
+        try:
+            text = Path(old).read_bytes()[:MAX_LINE].decode()
+        except UnicodeDecodeError:
+            raise UnreadableError("an old checkpoint is not text") from None
+        _expect_root(bundle, text, f"the old checkpoint {Path(old).name}", report)
+    for receipt in receipts:
+        found = _read_receipt(Path(receipt), bundle, report)
+        if found is not None and leaves.setdefault(*found) != found[1]:
+            report.fail("fork", "two receipts disagree about the same entry")
+    for witness in bundle.witnesses:
+        if witness.label not in report.witnessed:
+            report.fail("not_witnessed", f"{witness.label} cosigned no checkpoint of this log")
+    return leaves
 
 
 # --- Command line ----------------------------------------------------------------------------------------------------
@@ -793,7 +836,21 @@ def verify_bundle(
 def describe(report: Report) -> str:
     """Return the report in words."""
     lines = [f"WARNING: {warning}" for warning in report.warnings]
-    lines += [
+    lines += _describe_kept(report) if report.kept_alone else _describe_log(report)
+    lines += [f"  witness {label} saw the first {size} entries" for label, size in sorted(report.witnessed.items())]
+    for problem in report.problems:
+        where = "" if problem.index is None else f" (entry {problem.index})"
+        lines.append(f"FAILED: {problem.code}{where}: {problem.detail}")
+    lines.append("VERIFIED" if report.ok else "NOT VERIFIED")
+    return "\n".join(lines)
+
+
+def _describe_kept(report: Report) -> list[str]:
+    return [f"{report.site}: {report.receipts} deletions with their receipts, {report.checkpoints} signed checkpoints"]
+
+
+def _describe_log(report: Report) -> list[str]:
+    lines = [
         f"{report.site}, exported {report.exported_at}",
         f"  {report.entries} entries, {report.checkpoints} signed checkpoints, root {report.root}",
         f"  {report.enrolled} enrolled, {report.deleted} deleted, {report.alive} alive at the time of the export",
@@ -803,12 +860,7 @@ def describe(report: Report) -> str:
     ]
     if report.post_quantum:
         lines.append("  the last checkpoint is signed with ML-DSA-44 as well")
-    lines += [f"  witness {label} saw the first {size} entries" for label, size in sorted(report.witnessed.items())]
-    for problem in report.problems:
-        where = "" if problem.index is None else f" (entry {problem.index})"
-        lines.append(f"FAILED: {problem.code}{where}: {problem.detail}")
-    lines.append("VERIFIED" if report.ok else "NOT VERIFIED")
-    return "\n".join(lines)
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -818,7 +870,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Verify an exported Dwarpal audit log offline.",
         epilog="Exit codes: 0 sound, 1 verification failed, 2 unreadable file or wrong usage.",
     )
-    parser.add_argument("bundle", type=Path, help="the exported log")
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", help="the exported log; without it receipts and checkpoints are checked alone"
+    )
     parser.add_argument("--vkey", help="the verifier key that the site published; without it nothing proves who signed")
     parser.add_argument("--pq-vkey", metavar="VKEY", help="the site's ML-DSA-44 verifier key, checked beside the other")
     parser.add_argument(
@@ -840,16 +894,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
+    if options.bundle is None and not (options.vkey and (options.receipt or options.old_checkpoint)):
+        parser.error("without a bundle, pass --vkey and what is to be verified: --receipt or --old-checkpoint")
+    kept = {
+        "vkey": options.vkey,
+        "pq_vkey": options.pq_vkey,
+        "witnesses": options.witness,
+        "receipts": options.receipt,
+        "old_checkpoints": options.old_checkpoint,
+    }
     try:
-        report = verify_bundle(
-            options.bundle,
-            vkey=options.vkey,
-            pq_vkey=options.pq_vkey,
-            witnesses=options.witness,
-            receipts=options.receipt,
-            old_checkpoints=options.old_checkpoint,
-            margin_seconds=options.margin,
-        )
+        if options.bundle is None:
+            report = verify_kept(**kept)
+        else:
+            report = verify_bundle(options.bundle, margin_seconds=options.margin, **kept)
     except UnreadableError as error:
         print(
             json.dumps({"ok": False, "error": str(error)}) if options.json else f"UNREADABLE: {error}", file=sys.stderr

@@ -41,7 +41,10 @@ def export(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="The exported bundle.", dir_okay=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The exported bundle; without it receipts and checkpoints alone.", dir_okay=False),
+    ] = None,
     vkey: Annotated[
         str | None, typer.Option(help="The key that the site published; without it nothing proves who signed.")
     ] = None,
@@ -58,22 +61,33 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a bundle offline: signatures, the tree, every enrollment's end, every decision's right to be made."""
-    from infra.audit.audit_verify import DEFAULT_MARGIN, UnreadableError, describe, verify_bundle
+    """Verify a bundle offline: signatures, the tree, every enrollment's end, every decision's right to be made.
+
+    Without a bundle: that receipts and checkpoints are genuine, and what each receipt says stood in the log.
+    """
+    from infra.audit.audit_verify import DEFAULT_MARGIN, UnreadableError, describe, verify_bundle, verify_kept
     from services.cli.outcome import CommandFailed
 
+    receipts, checkpoints, witnesses = receipt or (), old_checkpoint or (), witness or ()
     try:
-        with progress_bar("Verifying") as progress:
-            report = verify_bundle(
-                file,
-                vkey=vkey,
-                pq_vkey=pq_vkey,
-                witnesses=witness or (),
-                receipts=receipt or (),
-                old_checkpoints=old_checkpoint or (),
-                margin_seconds=DEFAULT_MARGIN if margin is None else margin,
-                progress=progress,
+        if file is not None:
+            with progress_bar("Verifying") as progress:
+                report = verify_bundle(
+                    file,
+                    vkey=vkey,
+                    pq_vkey=pq_vkey,
+                    witnesses=witnesses,
+                    receipts=receipts,
+                    old_checkpoints=checkpoints,
+                    margin_seconds=DEFAULT_MARGIN if margin is None else margin,
+                    progress=progress,
+                )
+        elif vkey is not None and (receipts or checkpoints):
+            report = verify_kept(
+                vkey=vkey, pq_vkey=pq_vkey, witnesses=witnesses, receipts=receipts, old_checkpoints=checkpoints
             )
+        else:
+            raise CommandFailed("Name a bundle, or --vkey and a --receipt or an --old-checkpoint.")
     except UnreadableError as error:
         raise CommandFailed(f"{error}.") from None
     say(report.as_json() if as_json else describe(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from pydantic import ValidationError
 
-from infra.audit.audit_verify import verify_bundle
+from infra.audit.audit_verify import verify_bundle, verify_kept
 from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint, verifier_key
 from infra.audit.cosignature import cosign, cosigner_key
 from infra.audit.export import post_quantum_vkey
@@ -88,6 +89,23 @@ def test_witnesses_cosign_and_the_verifier_takes_their_word(site: LocalSite, tmp
     assert report.witnessed == {"+".join(k.split("+")[:2]): size for k in (REGULATOR_KEY, NEIGHBOR_KEY)}
     stranger = cosigner_key("stranger.example", STRANGER).text
     assert [p.code for p in verify_bundle(bundle, witnesses=[stranger], **pins).problems] == ["not_witnessed"]
+
+
+def test_a_receipt_is_verified_alone_by_all_keys(site: LocalSite, astronaut_jpeg: bytes, tmp_path: Path) -> None:
+    receipt = site.withdraw(site.enroll(astronaut_jpeg).json()).json()["receipt"]
+    kept, cosigned = tmp_path / "receipt.json", tmp_path / "checkpoint"
+    kept.write_text(json.dumps(receipt))
+    cosigned.write_text(send(site, signed_by(checkpoint(site), REGULATOR, now(site))).text)
+    keys = site.system.storage.keys
+    vkey = verifier_key("test.example", keys.signing_key().public_key())
+    pins = {"vkey": vkey, "pq_vkey": post_quantum_vkey("test.example", keys), "witnesses": [REGULATOR_KEY]}
+    report = verify_kept(receipts=[kept], old_checkpoints=[cosigned], **pins)
+    assert report.problems == []
+    assert (report.receipts, report.checkpoints, report.post_quantum) == (1, 2, True)
+    assert [p.code for p in verify_kept(receipts=[kept], **pins).problems] == ["not_witnessed"]
+    kept.write_text(json.dumps(receipt | {"log_index": receipt["log_index"] - 1}))
+    report = verify_kept(receipts=[kept], old_checkpoints=[cosigned], **pins)
+    assert [p.code for p in report.problems] == ["receipt_invalid"]
 
 
 def test_a_cosignature_is_kept_once(site: LocalSite) -> None:

@@ -310,7 +310,21 @@ def make_history(folder: Path, name: str) -> None:
             site.check(site.enroll(), "deny", "not_matched")
             site.log.checkpoint()
             site.say(EventKind.KEY_REVOKED, reason="gate")
+            (folder / "fork.last.checkpoint").write_text(site.log.checkpoint(), encoding="utf-8")
         site.export(folder / f"{name}.jsonl")
+
+
+# --- Without a log: what a traveller or an auditor has in hand
+
+
+def kept_alone() -> list[dict[str, object]]:
+    forked = ["valid.last.checkpoint", "fork.last.checkpoint"]
+    return [
+        case("receipt alone", None, bundle="", receipt="valid.receipt.json"),
+        case("flipped receipt alone", "receipt_invalid", bundle="", receipt="flipped.receipt.json"),
+        case("two checkpoints that agree", None, bundle="", old_checkpoint=["valid.first.checkpoint", forked[0]]),
+        case("two checkpoints of a fork", "fork", bundle="", old_checkpoint=forked),
+    ]
 
 
 # --- Witnesses, and the second signature of the site
@@ -360,14 +374,23 @@ def make_post_quantum(folder: Path) -> list[dict[str, object]]:
     return [
         case("post-quantum", None, pq_vkey=key),
         case("post-quantum-stripped", "post_quantum_missing", pq_vkey=key),
+        case(
+            "checkpoint alone, signed once",
+            "post_quantum_missing",
+            bundle="",
+            old_checkpoint="valid.first.checkpoint",
+            pq_vkey=key,
+        ),
         case("post-quantum, wrong key", "other_key", bundle="post-quantum.jsonl", pq_vkey=other),
     ]
 
 
-def case(name: str, reason: str | None, *, bundle: str | None = None, **kept: str | None) -> dict[str, object]:
+def case(
+    name: str, reason: str | None, *, bundle: str | None = None, **kept: str | list[str] | None
+) -> dict[str, object]:
     return {
         "name": name,
-        "bundle": bundle or f"{name}.jsonl",
+        "bundle": f"{name}.jsonl" if bundle is None else bundle,
         "exit": 0 if reason is None else 1,
         "reason": reason,
     } | kept
@@ -420,6 +443,7 @@ def make(folder: Path) -> None:
         first, _ = site.morning()
         site.withdraw(first)
         (folder / "taken-back.receipt.json").write_text(json.dumps(site.receipt, indent=1) + "\n", encoding="ascii")
+    cases += kept_alone()
     cases += make_witnessed(folder, exported) + make_post_quantum(folder)
     text = json.dumps({"provenance": PROVENANCE, "vkey": vkey, "cases": cases}, indent=1)
     (folder / "cases.json").write_text(text + "\n", encoding="ascii")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,11 +36,13 @@ def run(*arguments: str | Path, file: str | Path = audit_verify.__file__) -> sub
 
 
 def arguments_of(case: dict) -> list[str | Path]:
-    arguments = [VECTORS / case["bundle"], "--vkey", case.get("vkey", TOLD["vkey"])]
+    arguments = [VECTORS / case["bundle"]] if case["bundle"] else []
+    arguments += ["--vkey", TOLD["vkey"]]
     for option in ("receipt", "old_checkpoint", "witness", "pq_vkey"):
-        if option in case:
-            value = VECTORS / case[option] if option in ("receipt", "old_checkpoint") else case[option]
-            arguments += [f"--{option.replace('_', '-')}", value]
+        given = case.get(option, [])
+        for value in given if isinstance(given, list) else [given]:
+            is_file = option in ("receipt", "old_checkpoint")
+            arguments += [f"--{option.replace('_', '-')}", VECTORS / value if is_file else value]
     return arguments
 
 
@@ -63,10 +66,13 @@ def test_every_way_to_cheat_has_its_bundle() -> None:
     cheats = {"edit", "delete", "insert", "reorder", "truncate", "fork", "wrong-key", "late-deletion", "purge-gap"}
     cheats |= {"decision-after-expiry", "flipped bit in a receipt"}
     assert cheats < CASES.keys()
-    good = {name for name, case in CASES.items() if case["exit"] == 0 and "seen alone" not in name}
+    alone = {name for name, case in CASES.items() if not case["bundle"] or "seen alone" in name}
+    good = {name for name, case in CASES.items() if case["exit"] == 0} - alone
     assert good == {"valid", "witnessed", "post-quantum"}
-    named = {case[key] for case in CASES.values() for key in ("bundle", "receipt", "old_checkpoint") if key in case}
-    assert named == {path.name for path in VECTORS.iterdir() if path.suffix not in (".py", "")} - {"cases.json"}
+    named = {str(part) for case in CASES.values() for part in arguments_of(case) if isinstance(part, Path)}
+    assert {Path(name).name for name in named} == {
+        path.name for path in VECTORS.iterdir() if path.suffix not in (".py", "")
+    } - {"cases.json"}
 
 
 def test_each_bundle_fails_for_its_own_reason_alone() -> None:
@@ -115,3 +121,22 @@ def test_the_network_is_really_off(tmp_path: Path) -> None:
         done = run(file=file)
         assert done.returncode == 1
         assert "the verifier tried" in done.stderr
+
+
+def test_without_a_bundle_a_key_and_something_to_verify_are_needed() -> None:
+    receipt = VECTORS / "valid.receipt.json"
+    for arguments in ([], ["--vkey", TOLD["vkey"]], ["--receipt", receipt]):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+    assert run("--vkey", "nonsense", "--receipt", receipt).returncode == 2
+    assert run("--vkey", TOLD["vkey"], "--receipt", VECTORS / "missing").returncode == 2
+    other = json.loads((VECTORS / "wrong-key.jsonl").read_text().splitlines()[0])["vkey"]
+    assert run("--vkey", other, "--receipt", receipt).returncode == 1
+
+
+def test_every_reason_is_in_the_documentation() -> None:
+    source = Path(audit_verify.__file__).read_text()
+    reasons = set(re.findall(r"fail\(\s*\"([a-z_]+)\"", source))
+    page = (VECTORS.parents[2] / "docs" / "audit-log.md").read_text()
+    assert len(reasons) > 25
+    assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
