@@ -30,8 +30,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run(*arguments: str | Path, file: str | Path = audit_verify.__file__) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", "-c", WITHOUT_NETWORK, str(file), *map(str, arguments)]
+def run(
+    *arguments: str | Path, file: str | Path = audit_verify.__file__, first: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-c", first + WITHOUT_NETWORK, str(file), *map(str, arguments)]
     return subprocess.run(command, cwd="/", env={}, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -140,3 +142,15 @@ def test_every_reason_is_in_the_documentation() -> None:
     page = (VECTORS.parents[2] / "docs" / "audit-log.md").read_text()
     assert len(reasons) > 25
     assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
+
+
+def test_an_older_library_verifies_all_but_ml_dsa_and_says_so() -> None:
+    older = "import sys; sys.modules['cryptography.hazmat.primitives.asymmetric.mldsa'] = None"
+    case = CASES["post-quantum"]
+    bundle, pins = VECTORS / case["bundle"], ["--vkey", TOLD["vkey"]]
+    done = run(bundle, *pins, first=older)
+    assert done.returncode == 0
+    assert "the ML-DSA-44 signatures were not checked" in done.stdout
+    asked = run(bundle, *pins, "--pq-vkey", case["pq_vkey"], first=older)
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "cannot verify ML-DSA-44" in asked.stderr
