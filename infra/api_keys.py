@@ -81,6 +81,14 @@ def authenticate(session: Session, text: str) -> ApiKey:
     return _key(row)
 
 
+def active_key(session: Session, key_id: str) -> ApiKey:
+    """Return a key that is in force by its id; raise `NotAuthenticated` if it is unknown or revoked."""
+    row = session.get(ApiKeyRow, key_id, populate_existing=True)
+    if row is None or row.revoked_at is not None:
+        raise NotAuthenticated("The key is missing, unknown or revoked.")
+    return _key(row)
+
+
 def revoke_key(session: Session, key_id: str, now: datetime) -> ApiKey:
     """Revoke a key from this moment on, which leaves an earlier revocation as it was; raise `NotFound` if unknown."""
     unrevoked = (ApiKeyRow.id == key_id) & ApiKeyRow.revoked_at.is_(None)

@@ -153,6 +153,10 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(16_000_000, ge=10_000, description="Largest image, read from the header.")
     max_images: int = Field(5, ge=1, le=20, description="Most images in one enrollment.")
     max_batch_items: int = Field(50, ge=1, le=100, description="Most travellers in one batch enrollment.")
+    self_enrollment: bool = Field(
+        False,
+        description="Let travellers enroll themselves on the page `/`; else only a desk's key enrolls them there.",
+    )
     rate_gate: str = Field("240/minute", pattern=_RATE, description="Checks of one gate.")
     rate_address: str = Field("600/minute", pattern=_RATE, description="Requests of one address.")
     rate_holder: str = Field("60/minute", pattern=_RATE, description="Requests with one travel token.")

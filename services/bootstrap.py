@@ -86,6 +86,7 @@ class Dwarpal:
     retention: RetentionService
     metrics: Metrics
     calibration: Calibration
+    quality: QualityPolicy
 
     @property
     def settings(self) -> Settings:
@@ -196,6 +197,7 @@ def build_dwarpal(
         build_retention(storage, gallery, networks.embedder.model_digest),
         metrics,
         calibration,
+        quality,
     )
     dwarpal.retention.synchronize_gallery()
     return dwarpal

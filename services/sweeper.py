@@ -9,6 +9,7 @@ import structlog
 
 from infra.idempotency import IdempotencyStore
 from infra.telemetry import fault
+from infra.web_sessions import WebSessions
 from services.bootstrap import Dwarpal, Storage
 
 log = structlog.get_logger()
@@ -61,8 +62,9 @@ class Sweeper:
 
 
 def tidy_and_sign(storage: Storage) -> None:
-    """End a sweep: forget answers kept for idempotency that are over, and sign a checkpoint of the log."""
+    """End a sweep: forget kept answers and page sessions that are over, and sign a checkpoint of the log."""
     with storage.unit_of_work() as unit:
         IdempotencyStore(unit.session, storage.keys).forget_before(storage.now())
+        WebSessions(unit.session).forget_before(storage.now())
         unit.log.checkpoint()
         unit.commit()

@@ -156,3 +156,16 @@ class IdempotencyRow(Base):
     status: Mapped[int] = mapped_column(SmallInteger)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class WebSessionRow(Base):
+    """Somebody signed in at a page; see `infra/web_sessions.py` for what each field is."""
+
+    __tablename__ = "web_session"
+    __table_args__ = (CheckConstraint("(key_id IS NULL) = (sealed_token IS NOT NULL)", name="key_or_token"),)
+
+    lookup: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    sealed_token: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    ends_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -16,12 +16,26 @@ from infra.settings import Settings
 from infra.telemetry import Metrics, configure_logging
 from services.api.errors import Problem, install_error_handlers
 from services.api.middleware import install_middleware
-from services.api.routes import audit, devices, enrollments, gates, health, jobs, keys, liveness, me, rights, witness
+from services.api.routes import (
+    audit,
+    devices,
+    enrollments,
+    gates,
+    guidance,
+    health,
+    jobs,
+    keys,
+    liveness,
+    me,
+    rights,
+    witness,
+)
 from services.api.schemas import BatchRequest, CheckRequestBody, EnrollmentRequest, FramesBody, JobItem
 from services.api.uploads import ComputeSlots, keep_uploads_in_memory, largest_body
 from services.bootstrap import Dwarpal, build_dwarpal, build_rights
 from services.jobs import Jobs
 from services.sweeper import Sweeper
+from services.web.routes import install_pages
 
 log = structlog.get_logger()
 
@@ -80,8 +94,9 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
     app.state.slots = ComputeSlots(max(2, os.cpu_count() or 2))
     install_error_handlers(app)
     install_middleware(app, metrics=metrics, max_body=largest_body(settings), rate_address=settings.rate_address)
-    for routes in (enrollments, jobs, gates, devices, liveness, keys, me, rights, audit, witness, health):
+    for routes in (enrollments, jobs, gates, devices, guidance, liveness, keys, me, rights, audit, witness, health):
         app.include_router(routes.router)
+    install_pages(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 

@@ -38,7 +38,7 @@ def notice(lang: Annotated[str, Query(pattern="^[a-z]{2,3}$")] = "en") -> dict[s
 
 
 async def _captures(
-    request: Request, system: System, _caller: Annotated[Caller, Depends(allow(Role.ENROLLER))]
+    request: Request, system: System, _caller: Annotated[Caller, Depends(allow(Role.ENROLLER, visitor=True))]
 ) -> Upload[EnrollmentRequest]:
     """Let enrollers through, then read what they sent."""
     files = {"images": system.settings.max_images, "document": 1}
@@ -67,7 +67,7 @@ def notices() -> Page[NoticeLanguage]:
 def enroll(
     request: Request,
     system: System,
-    caller: Annotated[Caller, Depends(allow(Role.ENROLLER))],
+    caller: Annotated[Caller, Depends(allow(Role.ENROLLER, visitor=True))],
     sent: Annotated[Upload[EnrollmentRequest], Depends(_captures)],
     idempotency_key: IdempotencyKey = None,
 ) -> EnrollmentCreated | Response:

@@ -1,0 +1,1 @@
+"""Pages for the traveller, the gate, the officer and the auditor."""
