@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
@@ -10,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from biometrics.errors import DwarpalError, MalformedInput, NotAuthenticated, NotFound
 from biometrics.records import TravelToken
+from infra.audit.checkpoint import verifier_key
 from infra.web_sessions import WebSession
 from services.api.auth import Caller, System, own_record
 from services.api.errors import status_of
@@ -26,6 +28,7 @@ from services.web.pages import page, session_or_none
 from services.web.sign_in import TRIES
 
 router = APIRouter(prefix="/my")
+verifier = APIRouter()
 
 
 @router.get("")
@@ -83,9 +86,17 @@ def withdraw(request: Request, system: System, csrf: Annotated[str, Form(max_len
     _, caller = _holder(request, system, csrf)
     assert caller.token is not None  # noqa: S101 - `_holder` lets nobody else through
     deleted = enrollments.withdraw(caller.token.enrollment_id, system, caller)
-    answer = page(request, "withdrawn.html.j2", values={"receipt": deleted.receipt})
+    vkey = verifier_key(system.settings.site, system.storage.keys.signing_key().public_key())
+    answer = page(request, "withdrawn.html.j2", values={"receipt": deleted.receipt, "vkey": vkey})
     end(system, request, answer)
     return answer
+
+
+@verifier.get("/verifier/audit_verify.py")
+def verifier_file() -> Response:
+    """Give the offline verifier to whoever wants to check a receipt."""
+    text = files("infra.audit").joinpath("audit_verify.py").read_bytes()
+    return Response(text, media_type="text/x-python")
 
 
 def _shown(request: Request, system: Dwarpal, session: WebSession, *, problem: str = "", status: int = 200) -> Response:

@@ -27,8 +27,8 @@ class OwnFiles(StaticFiles):
 
 def install_pages(app: FastAPI) -> None:
     """Add the pages to the application."""
-    for module in (traveller, my, sign_in, gate):
-        app.include_router(module.router, include_in_schema=False)
+    for router in (traveller.router, my.router, my.verifier, sign_in.router, gate.router):
+        app.include_router(router, include_in_schema=False)
     app.mount("/static", OwnFiles(directory=Path(str(files("services.web").joinpath("static")))), name="static")
 
     @app.get("/favicon.ico", include_in_schema=False)

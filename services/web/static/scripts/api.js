@@ -11,6 +11,13 @@ export class Problem extends Error {
   }
 }
 
+// A gate's screen may have a wrong clock; captures are timed in the server's.
+let offset = 0;
+
+export function serverNow() {
+  return Date.now() + offset;
+}
+
 const csrf = document.querySelector('meta[name="csrf"]')?.content;
 
 // `anonymous` sends no cookie: a visitor's call is nobody's, whoever is signed in beside.
@@ -31,6 +38,9 @@ export async function call(path, { method = "GET", json, form, anonymous = false
   } catch {
     throw new Problem(0, { code: "offline" });
   }
+  const date = Date.parse(response.headers.get("date"));
+  // The header has whole seconds: only a difference that matters is believed.
+  if (Number.isFinite(date)) offset = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
   const body = response.status === 204 ? {} : await response.json().catch(() => ({ code: "offline" }));
   if (!response.ok) throw new Problem(response.status, { ...body, retryAfter: Number(response.headers.get("retry-after") ?? 0) });
   return body;

@@ -10,6 +10,8 @@ export class NoCamera extends Error {
 
 const CODES = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy", AbortError: "busy" };
 
+const FRAME_WAIT = 250;
+
 export class Camera {
   constructor(video) {
     this.video = video;
@@ -29,7 +31,15 @@ export class Camera {
     for (const track of this.stream.getTracks()) track.addEventListener("ended", () => this.lost());
     this.video.srcObject = this.stream;
     await this.video.play().catch(() => {});
-    while (!this.video.videoWidth) await new Promise((done) => this.video.requestVideoFrameCallback?.(done) ?? setTimeout(done, 50));
+    while (!this.video.videoWidth) await this.newFrame();
+  }
+
+  // The same frame twice would be taken for a replay.
+  newFrame() {
+    return new Promise((done) => {
+      setTimeout(done, FRAME_WAIT);
+      this.video.requestVideoFrameCallback?.(done);
+    });
   }
 
   close() {
@@ -45,6 +55,7 @@ export class Camera {
 
   // A JPEG of at most `longest` pixels a side, cut to what the page shows (`aspect` = width / height).
   async picture(longest, aspect = 3 / 4, quality = 0.92) {
+    await this.newFrame();
     const { videoWidth: width, videoHeight: height } = this.video;
     const cutWidth = Math.min(width, height * aspect), cutHeight = Math.min(height, width / aspect);
     const scale = Math.min(1, longest / Math.max(cutWidth, cutHeight));
