@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,43 +14,43 @@ from PIL import Image
 
 from biometrics.types import Pixels
 from evaluation.attacks import replay_attack
+from evaluation.camera import PRESETS, photograph
+
+Head = tuple[float, float, float]
 
 WIDTH, HEIGHT = 640, 480
+SHARE = 0.55
+"""Of the picture's height for a head."""
+
 FRAMES = 48
 """At the fake camera's 20 frames a second a film of one scene is 2.4 s long, and begins again."""
 
 
-def standing(person: Pixels, head: tuple[float, float, float], *, seed: int = 7) -> Iterator[Pixels]:
+def standing(person: Pixels, head: Head, *, seed: int = 7) -> Iterator[Pixels]:
     """Film somebody who stands before the gate and sways a little; `head` is the middle (x, y) and height of the head.
 
-    All in pixels of the portrait; the head gets 55 % of the picture's height.
+    All in pixels of the portrait; the gate's camera is the simulated one of the demo.
     """
     rng = np.random.default_rng(seed)
     x, y, height = head
-    scale = 0.55 * HEIGHT / height
+    scale = SHARE * HEIGHT / height
+    place = np.array([[scale, 0, WIDTH / 2 - scale * x], [0, scale, HEIGHT / 2 - scale * y]])
+    scene = cv2.warpAffine(person, place, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     for n in range(FRAMES):
-        sway = 3.0 * np.sin(2 * np.pi * n / FRAMES), 2.0 * np.cos(2 * np.pi * n / FRAMES)
-        matrix = np.array(
-            [[scale, 0, WIDTH / 2 - scale * x + sway[0]], [0, scale, HEIGHT / 2 - scale * y + sway[1]]], np.float64
-        )
-        picture = cv2.warpAffine(
-            person, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
-        )
-        noise = rng.normal(0, 2.0, picture.shape)
-        yield np.clip(picture + noise, 0, 255).astype(np.uint8)
+        phase = 2 * np.pi * n / FRAMES
+        view = replace(PRESETS["boarding"], yaw=4 + 2 * np.sin(phase), turn=np.cos(phase))
+        yield photograph(scene, view, rng)
 
 
-def screen_replay(person: Pixels, *, seed: int = 7) -> Iterator[Pixels]:
-    """Film a portrait on a display that somebody holds before the gate."""
-    rng = np.random.default_rng(seed)
-    for n in range(12):
-        picture = replay_attack(person, np.random.default_rng(seed))
-        shifted = np.roll(picture, (n % 3, n % 4), (0, 1))
-        noise = rng.normal(0, 1.5, shifted.shape)
-        scale = max(WIDTH / shifted.shape[1], HEIGHT / shifted.shape[0])
-        whole = cv2.resize(np.clip(shifted + noise, 0, 255).astype(np.uint8), None, fx=scale, fy=scale)
-        top, left = (whole.shape[0] - HEIGHT) // 2, (whole.shape[1] - WIDTH) // 2
-        yield np.ascontiguousarray(whole[top : top + HEIGHT, left : left + WIDTH])
+def screen_replay(person: Pixels, head: Head, *, seed: int = 7) -> Iterator[Pixels]:
+    """Film a display that shows somebody's film, held before the gate."""
+    for n, picture in enumerate(standing(person, head)):
+        square = picture[:, (WIDTH - HEIGHT) // 2 : (WIDTH + HEIGHT) // 2]
+        held = cv2.resize(replay_attack(square, np.random.default_rng(seed)), (HEIGHT, HEIGHT))
+        side = np.full((HEIGHT, (WIDTH - HEIGHT) // 2, 3), 70, np.uint8)
+        yield np.hstack([side, held, side])
+        if n == 15:
+            return
 
 
 def shown_token(text: str, frames: int = FRAMES) -> Iterator[Pixels]:
@@ -70,7 +71,7 @@ def nobody(frames: int = FRAMES) -> Iterator[Pixels]:
         yield np.roll(across, n, 1)
 
 
-def write(path: Path, *scenes: Iterator[Pixels] | Sequence[Pixels]) -> Path:
+def write(path: Path, *scenes: Iterable[Pixels]) -> Path:
     """Write scenes one after the other as a Motion JPEG film that Chromium's fake camera plays."""
     with path.open("wb") as film:
         for scene in scenes:
