@@ -15,7 +15,6 @@ from infra.audit.checkpoint import verifier_key
 from infra.web_sessions import WebSession
 from services.api.auth import Caller, System, own_record
 from services.api.errors import status_of
-from services.api.middleware import rates_of
 from services.api.page_session import demand_csrf, demand_own_page, page_session
 from services.api.page_session import sign_in as begin
 from services.api.page_session import sign_out as end
@@ -25,7 +24,7 @@ from services.api.uploads import decoded
 from services.bootstrap import Dwarpal
 from services.guidance import read_token
 from services.web.pages import page, session_or_none
-from services.web.sign_in import TRIES
+from services.web.sign_in import count_failure
 
 router = APIRouter(prefix="/my")
 verifier = APIRouter()
@@ -49,12 +48,11 @@ def open_mine(
 ) -> Response:
     """Open my page with the token's text, or with a picture of its QR code, which is not kept."""
     demand_own_page(request)
-    client = request.client
-    rates_of(request).hit(TRIES, "my", client.host if client else "unknown")
     try:
         found = _token_in(system, picture) if picture is not None and picture.size else TravelToken.parse(token)
         own_record(system, _as_holder(found), found.enrollment_id)
     except DwarpalError as error:
+        count_failure(request)
         failed = "unknown" if isinstance(error, NotFound) else "unreadable"
         return page(request, "my_token.html.j2", status=status_of(error), values={"failed": failed})
     answer = RedirectResponse("/my", 303)

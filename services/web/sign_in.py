@@ -20,8 +20,8 @@ from services.web.pages import page, session_or_none
 
 router = APIRouter()
 
-TRIES = "10/minute"
-"""Attempts to sign in from one address: a key has 256 bits, but nobody needs more."""
+FAILURES = "10/minute"
+"""Attempts from one address that may fail: keys and tokens have 256 bits, but nobody needs more."""
 
 
 @router.get("/sign-in")
@@ -37,12 +37,11 @@ def form(request: Request, system: System) -> Response:
 def sign_in(request: Request, system: System, key: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Sign in with a key; the answer to every wrong one is the same."""
     demand_own_page(request)
-    client = request.client
-    rates_of(request).hit(TRIES, "sign-in", client.host if client else "unknown")
     try:
         with system.storage.reading() as unit:
             found = authenticate(unit.session, key.strip())
     except NotAuthenticated:
+        count_failure(request)
         return page(request, "sign_in.html.j2", status=401, values={"failed": True})
     answer = RedirectResponse(home_of(found), 303)
     begin(system, request, answer, found)
@@ -58,6 +57,11 @@ def sign_out(request: Request, system: System, csrf: Annotated[str, Form(max_len
     answer = RedirectResponse("/my" if session is not None and session.token is not None else "/sign-in", 303)
     end(system, request, answer)
     return answer
+
+
+def count_failure(request: Request) -> None:
+    """Count an attempt that failed; raise `TooManyAttempts` past the limit."""
+    rates_of(request).hit(FAILURES, "sign-in", request.client.host if request.client else "unknown")
 
 
 def home_of(key: ApiKey) -> str:

@@ -163,14 +163,14 @@ def chromium(playwright: Playwright, site: Site, tmp_path: Path) -> Chromium:
 
 
 @pytest.fixture(scope="session")
-def astronaut() -> Callable[[], Iterator[Pixels]]:
+def astronaut_film() -> Callable[[], Iterator[Pixels]]:
     """Films of the first traveller."""
     person = portrait(ASTRONAUT)
     return lambda: films.standing(person, HEADS["astronaut"])
 
 
 @pytest.fixture(scope="session")
-def hopper() -> Callable[[], Iterator[Pixels]]:
+def hopper_film() -> Callable[[], Iterator[Pixels]]:
     """Films of somebody else; the grain of the scanned print is smoothed, or PAD takes it for the print that it is."""
     person = cv2.GaussianBlur(portrait(HOPPER), (0, 0), 0.8)
     return lambda: films.standing(person, HEADS["hopper"])

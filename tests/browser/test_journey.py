@@ -33,7 +33,7 @@ def at_gate(chromium: Chromium, gate: str, *scenes: Iterable[Pixels], **context:
 
 @pytest.mark.parametrize("how", ["desktop", "phone in Hindi by keyboard"])
 def test_a_traveller_is_enrolled_admitted_and_forgotten(
-    how: str, chromium: Chromium, astronaut: Film, hopper: Film, tmp_path: Path
+    how: str, chromium: Chromium, astronaut_film: Film, hopper_film: Film, tmp_path: Path
 ) -> None:
     desktop = how == "desktop"
     flight = "AI302" if desktop else "AI303"
@@ -44,13 +44,13 @@ def test_a_traveller_is_enrolled_admitted_and_forgotten(
         scenes = list(shown_token(token)), *[list(person)] * 6
         return at_gate(chromium, "entry-1", *scenes, **context)
 
-    with chromium.browser(astronaut()) as browser:
+    with chromium.browser(astronaut_film()) as browser:
         watched = chromium.open(browser, "/", **context)
         page = watched.page
         assert page.get_attribute("html", "lang") == ("en" if desktop else "hi")
         token = (enroll if desktop else enroll_by_keyboard)(page, flight=flight)
-        assert gate_says(astronaut()) == "admit"
-        assert gate_says(hopper()) == "deny"
+        assert gate_says(astronaut_film()) == "admit"
+        assert gate_says(hopper_film()) == "deny"
         assert gate_says(replay) == "refer"
         open_mine(page, chromium.site.url, token)
         expect(page.locator(".timeline li")).to_have_count(4)
@@ -60,7 +60,7 @@ def test_a_traveller_is_enrolled_admitted_and_forgotten(
         receipt = tmp_path / "receipt.json"
         download.value.save_as(receipt)
         verifies(receipt, page.locator("pre").nth(1).text_content() or "")
-        assert gate_says(astronaut()) == "deny"
+        assert gate_says(astronaut_film()) == "deny"
         assert watched.errors == []
         assert watched.foreign == []
 

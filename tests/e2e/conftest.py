@@ -51,11 +51,12 @@ class Server:
         self.env = environment(data_dir, **settings)
         self.log = data_dir.with_suffix(".log")
         self.url = ""
+        self.port = 0
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [*DWARPAL, "serve", "--port", "0"]
+            command = [*DWARPAL, "serve", "--port", str(self.port)]
             self._process = subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

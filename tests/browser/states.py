@@ -1,0 +1,152 @@
+"""Every page and state that people see, and how to get there: what the examinations and the screenshots go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.browser.conftest import Chromium, Watched
+from tests.browser.journeys import decision, enroll
+
+
+@dataclass(frozen=True)
+class State:
+    """A page in a state; `reach` leads there from `path`."""
+
+    name: str
+    path: str
+    reach: Callable[[Watched, Chromium], None]
+
+
+def _nothing(watched: Watched, chromium: Chromium) -> None:
+    pass
+
+
+def _consent(watched: Watched, chromium: Chromium) -> None:
+    watched.page.click("#begin")
+
+
+def _capture(watched: Watched, chromium: Chromium) -> None:
+    page = watched.page
+    page.route("**/v1/guidance", lambda route: route.fulfill(json={"hint": "come_closer", "face": None}))
+    page.click("#begin")
+    page.check("input[value=entry]")
+    page.fill("#flight", "AI302")
+    page.check("#adult")
+    page.click("#consent .bottom .button:not(.quiet)")
+    page.wait_for_selector("#snap:enabled")
+    page.wait_for_timeout(700)
+
+
+def _review(watched: Watched, chromium: Chromium) -> None:
+    _capture(watched, chromium)
+    watched.page.click("#snap")
+    watched.page.wait_for_selector("#review:not([hidden])")
+
+
+def _declined(watched: Watched, chromium: Chromium) -> None:
+    watched.page.click("#begin")
+    watched.page.click("#decline")
+
+
+def _done(watched: Watched, chromium: Chromium) -> None:
+    watched.page.unroute("**/v1/guidance")
+    enroll(watched.page)
+
+
+def _mine(watched: Watched, chromium: Chromium) -> None:
+    _done(watched, chromium)
+    watched.page.click("#done form button")
+    watched.page.wait_for_selector("#countdown[data-end]")
+
+
+def _asked(watched: Watched, chromium: Chromium) -> None:
+    _mine(watched, chromium)
+    watched.page.click(".confirm > summary")
+
+
+def _withdrawn(watched: Watched, chromium: Chromium) -> None:
+    _asked(watched, chromium)
+    watched.page.click(".confirm .sure")
+    watched.page.wait_for_selector("#save:not([hidden])")
+
+
+def _wrong_token(watched: Watched, chromium: Chromium) -> None:
+    watched.page.fill("#token", "DWP1.AAAA")
+    with watched.page.expect_response(lambda response: response.request.method == "POST"):
+        watched.page.click("form:not([enctype]) .button")
+    watched.page.wait_for_selector("[role=alert]")
+    watched.errors.clear()  # Chromium notes every answer of 400 and more by itself
+
+
+def _wrong_key(watched: Watched, chromium: Chromium) -> None:
+    watched.page.fill("#key", "dwk_wrong")
+    watched.page.keyboard.press("Enter")
+    watched.page.wait_for_selector("[role=alert]")
+    watched.errors.clear()
+
+
+def _signed_in(who: str, *, wait: int = 0) -> Callable[[Watched, Chromium], None]:
+    def reach(watched: Watched, chromium: Chromium) -> None:
+        chromium.sign_in(watched, who)
+        watched.page.wait_for_timeout(wait)
+
+    return reach
+
+
+def _gate(answer: dict[str, object] | None = None, *, look: dict[str, object]) -> Callable[[Watched, Chromium], None]:
+    """Bring the gate's screen into a state by what the service answers: what is looked at is the screen."""
+
+    def reach(watched: Watched, chromium: Chromium) -> None:
+        page = watched.page
+        page.route("**/v1/guidance", lambda route: route.fulfill(json={"face": None, "travel_token": None, **look}))
+        if answer is not None:
+            page.route("**/checks", lambda route: route.fulfill(json=answer))
+        chromium.sign_in(watched, "open-1")
+        page.wait_for_selector("#kiosk:not([data-state=idle])" if answer or look["hint"] == "come_closer" else "#kiosk")
+        if answer is not None:
+            decision(page)
+        page.wait_for_timeout(300)
+
+    return reach
+
+
+def _challenge(watched: Watched, chromium: Chromium) -> None:
+    page = watched.page
+    page.route(
+        "**/v1/guidance",
+        lambda route: route.fulfill(
+            json={"hint": "ready", "face": None, "travel_token": f"DWP1.{'A' * 22}.{'A' * 43}"}
+        ),
+    )
+    state = {"session_id": "0" * 32, "status": "IN_PROGRESS", "step": "turn_left", "steps_done": 2, "steps_total": 5}
+    page.route("**/v1/liveness/sessions**", lambda route: route.fulfill(json={**state, "nonce": "n" * 20}))
+    page.route("**/v1/liveness/sessions/**", lambda route: route.fulfill(json={**state, "nonce": "n" * 20}))
+    chromium.sign_in(watched, "active-1")
+    page.wait_for_selector("#kiosk[data-state=challenge]")
+    page.wait_for_timeout(300)
+
+
+READY: dict[str, object] = {"hint": "ready"}
+
+STATES = (
+    State("traveller-welcome", "/", _nothing),
+    State("traveller-consent", "/", _consent),
+    State("traveller-declined", "/", _declined),
+    State("traveller-camera", "/", _capture),
+    State("traveller-review", "/", _review),
+    State("traveller-enrolled", "/", _done),
+    State("my-sign-in", "/my", _nothing),
+    State("my-wrong-token", "/my", _wrong_token),
+    State("my-journey", "/", _mine),
+    State("my-withdraw", "/", _asked),
+    State("my-withdrawn", "/", _withdrawn),
+    State("sign-in", "/sign-in", _nothing),
+    State("sign-in-wrong", "/sign-in", _wrong_key),
+    State("gate-idle", "/sign-in", _gate(look={"hint": "face_not_found"})),
+    State("gate-guide", "/sign-in", _gate(look={"hint": "come_closer"})),
+    State("gate-challenge", "/sign-in", _challenge),
+    State("gate-admit", "/sign-in", _gate({"decision": "admit", "reason": "matched"}, look=READY)),
+    State("gate-deny", "/sign-in", _gate({"decision": "deny", "reason": "not_matched"}, look=READY)),
+    State("gate-refer", "/sign-in", _gate({"decision": "refer", "reason": "attack_suspected"}, look=READY)),
+)
