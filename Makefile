@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format format-check lint types layers docs openapi train-pad train-embedder evaluate evaluate-liveness compare-peers lock clean
+.PHONY: help demo test browser screenshots check format format-check lint types layers docs openapi train-pad train-embedder evaluate evaluate-liveness compare-peers lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,8 +20,15 @@ help:  ## show this list
 demo: $(DEMO)  ## install and show the main job on real faces (ARGS='...' are passed on)
 	@$(BIN)/dwarpal demo $(ARGS)
 
-test: $(DEV)  ## install and run every test (ARGS='tests/unit -k seal' narrows it)
+test: $(DEV) browser  ## install and run every test (ARGS='tests/unit -k seal' narrows it)
 	@$(BIN)/python -m pytest $(ARGS)
+
+# The tests of the pages need a Chromium; where none is and none can be installed, they say so and are skipped.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium for the tests of the pages" \
+		&& { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } >/dev/null 2>&1; } \
+		|| echo "No Chromium here: the tests of the pages will be skipped (apt-get install chromium)."
 
 check: format-check lint types layers docs test  ## everything that must pass before a commit
 
@@ -46,6 +53,9 @@ docs: $(DEV)  ## settings, commands, routes and test names in the documents are 
 
 openapi: $(DEV)  ## write docs/openapi.json anew
 	@$(BIN)/dwarpal openapi docs/openapi.json
+
+screenshots: $(DEV) browser  ## take docs/screenshots anew in Chromium
+	@$(BIN)/python -m tests.browser.screenshots
 
 train-pad: $(TRAIN)  ## train the PAD network (ARGS='--data FILE ...')
 	@$(BIN)/python -m training.train_pad $(ARGS)

@@ -18,7 +18,7 @@ from biometrics.types import Box, Face, Pixels, QualityCode
 from liveness.challenge import is_frontal
 
 NEAR: Final = 0.30
-FAR: Final = 0.80
+FAR: Final = 0.68
 """The face's height in the picture's height: between them it fills the oval that the page draws."""
 
 ASIDE: Final = 0.20

@@ -36,6 +36,11 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 GATES = {"entry-1": Purpose.ENTRY, "security-1": Purpose.SECURITY, "boarding-1": Purpose.BOARDING}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Long drills have a short form in the suite."""
+    parser.addoption("--soak", type=int, default=10, help="checks of one gate's screen (tests/browser/test_soak.py)")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The research images, which are not part of the project; tests that need them say so when they are absent."""

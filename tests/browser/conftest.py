@@ -24,7 +24,11 @@ HEADS = {"astronaut": (225.0, 115.0, 175.0), "hopper": (250.0, 170.0, 340.0)}
 PHONE = {"width": 360, "height": 740}
 TABLET = {"width": 820, "height": 1180}
 SCREEN = {"width": 1920, "height": 1080}
-GATES = {"entry-1": ("entry", []), "open-1": ("entry", ["--walk-through"]), "active-1": ("boarding", ["--liveness", "active"])}
+GATES = {
+    "entry-1": ("entry", []),
+    "open-1": ("entry", ["--walk-through"]),
+    "active-1": ("boarding", ["--liveness", "active"]),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

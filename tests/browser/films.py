@@ -76,7 +76,9 @@ def write(path: Path, *scenes: Iterable[Pixels]) -> Path:
     with path.open("wb") as film:
         for scene in scenes:
             for picture in scene:
-                done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+                done, jpeg = cv2.imencode(
+                    ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95]
+                )
                 assert done
                 film.write(jpeg.tobytes())
     return path

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, TimeoutError, expect
+from datetime import datetime, timedelta
+
+from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 PATIENCE = 20_000
 
 
-def enroll(page: Page, *, purposes: tuple[str, ...] = ("entry", "security", "boarding"), flight: str = "AI302") -> str:
-    """Enroll the one before the camera; return the travel token."""
+def enroll(
+    page: Page,
+    *,
+    purposes: tuple[str, ...] = ("entry", "security", "boarding"),
+    flight: str = "AI302",
+    hours: float = 0,
+) -> str:
+    """Enroll the one before the camera, departing in so many hours (0: not told); return the travel token."""
     page.click("#begin")
     for purpose in purposes:
         page.check(f"input[value={purpose}]")
     page.fill("#flight", flight)
+    if hours:
+        page.fill("#departs", f"{datetime.now() + timedelta(hours=hours):%Y-%m-%dT%H:%M}")
     page.check("#adult")
     page.click("#consent .bottom .button:not(.quiet)")
     page.wait_for_selector("#review:not([hidden])", timeout=PATIENCE)
@@ -73,7 +84,7 @@ def decision(page: Page, *, timeout: int = PATIENCE) -> str:
     decided = page.locator("#kiosk:is([data-state=admit], [data-state=deny], [data-state=refer])")
     try:
         decided.wait_for(timeout=timeout)
-    except TimeoutError as error:
+    except TooLate as error:
         said = [page.text_content(place) for place in ("#title", "#text", "#hint")]
         raise AssertionError(f"no decision; the screen says {said}") from error
     return str(page.get_attribute("#kiosk", "data-state"))

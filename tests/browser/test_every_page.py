@@ -17,7 +17,9 @@ Film = Callable[[], Iterator[Pixels]]
 
 WATCH = """
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted = (window.shifted ?? 0) + entry.value;
+  for (const entry of list.getEntries()) {
+    if (!entry.hadRecentInput) window.shifted = (window.shifted ?? 0) + entry.value;
+  }
 }).observe({ type: "layout-shift", buffered: true });
 """
 
@@ -69,7 +71,9 @@ def examine(state: State, look: Look, browser: Browser, chromium: Chromium) -> l
 
 def accessibility(page: Page) -> list[str]:
     """Return axe-core's serious and critical findings (WCAG 2.2 A and AA)."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+    found = Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    )
     return [
         f"{violation['id']}: {violation['nodes'][0]['html'][:120]}"
         for violation in found.response["violations"]

@@ -31,6 +31,7 @@ VENDOR_ROOMS: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("services",),
     "python_multipart": ("services",),
     "typer": ("services",),
+    "babel": ("services/web",),
     "sqlalchemy": ("infra",),
     "alembic": ("infra",),
     "psycopg": ("infra",),

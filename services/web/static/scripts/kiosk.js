@@ -69,7 +69,7 @@ document.addEventListener("keydown", (event) => {
 
 // One traveller: guided to a good picture, with a token where the gate needs one. Resolves when a check may begin.
 async function welcome() {
-  let nobody = 0;
+  let nobody = CALM_AFTER;
   let ready = 0;
   idle();
   await guide(camera, {
