@@ -121,7 +121,7 @@ def people_near(faces: FloatArray, subjects: NDArray[np.int64], others: FloatArr
 def _prepare(data: Path, cache: Path) -> None:
     """Read the archives, run the teacher, leave out people of the evaluation set, and write the cache."""
     cache.mkdir(parents=True, exist_ok=True)
-    named, unnamed = _read(data / "faces-train.zip"), _read(data / "faces-unlabelled.zip")
+    named, unnamed = read_archive(data / "faces-train.zip"), read_archive(data / "faces-unlabelled.zip")
     pixels = np.concatenate([named[0], unnamed[0]])
     teacher = load_teacher(data / "teacher" / "mobilefacenet.onnx")
     embeddings = teacher_embeddings(teacher, pixels)
@@ -145,11 +145,12 @@ def _prepare(data: Path, cache: Path) -> None:
     print(f"{len(kept)} faces of {renumbered.max() + 1} people; left out as near to LFW: {len(dropped)} people")
 
 
-def _read(archive: Path) -> tuple[Pixels, list[dict[str, str]]]:
-    """Return every face of an archive, n x 112 x 112 x 3, and its lines of index.csv."""
+def read_archive(archive: Path, *, without: str = "") -> tuple[Pixels, list[dict[str, str]]]:
+    """Return every face of an archive, n x 112 x 112 x 3, and its lines of index.csv, but for the source `without`."""
     with zipfile.ZipFile(archive) as source:
         with source.open("index.csv") as stream:
             lines = list(csv.DictReader(io.TextIOWrapper(stream, "utf-8")))
+        lines = [line for line in lines if not without or line["source"] != without]
         faces = np.empty((len(lines), SIDE, SIDE, 3), np.uint8)
         for number, line in enumerate(lines):
             faces[number] = _decode(source.read(line["path"]))

@@ -115,12 +115,15 @@ class MobileFaceNet(nn.Module):
         return torch.flatten(self.embed(self.gather(features)), 1)
 
 
-def load_teacher(path: Path) -> MobileFaceNet:
-    """Read the teacher's ONNX file into PyTorch; raises `ValueError` if its convolutions are not MobileFaceNet's."""
+def load_teacher(path: Path, embedding_size: int = TEACHER_SIZE) -> MobileFaceNet:
+    """Read the ONNX file of the teacher, or of what continues from it with another `embedding_size`, into PyTorch.
+
+    Raises `ValueError` if its convolutions are not MobileFaceNet's.
+    """
     graph = onnx.load(str(path)).graph
     tensors = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    network = MobileFaceNet(TEACHER_SIZE)
+    network = MobileFaceNet(embedding_size)
     ours = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if len(ours) != len(convolutions):
         raise ValueError(f"{path.name} has {len(convolutions)} convolutions, MobileFaceNet {len(ours)}")
