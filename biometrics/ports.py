@@ -126,6 +126,13 @@ class EnrollmentStore(Protocol):
         """Return the enrollment if it exists and `expires_at > now`, locked until the unit of work ends."""
         ...
 
+    def held(self, token: TravelToken, now: datetime) -> EnrollmentRecord | None:
+        """Return the enrollment as `get` does, if this is its token.
+
+        A wrong share takes the same road, and time, as an enrollment that does not exist.
+        """
+        ...
+
     def replace(self, record: EnrollmentRecord) -> None:
         """Overwrite the enrollment of the same id."""
         ...

@@ -109,8 +109,9 @@ class RightsService(Generic[Unit]):
             now = self.clock.now()
             verifier = None
             if enrollment_id is not None:
-                record = unit.enrollments.get(enrollment_id, now)
-                if record is None or (token is not None and not token.opens(record)):
+                found = unit.enrollments
+                record = found.get(enrollment_id, now) if token is None else found.held(token, now)
+                if record is None or record.id != enrollment_id:
                     raise NotFound
                 if sum(r.closed_at is None for r in unit.rights.of_enrollment(record.id)) >= MOST_OPEN:
                     raise Conflict("Too many requests are open: wait for an answer.", code="too_many_requests")

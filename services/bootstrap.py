@@ -39,6 +39,9 @@ from verification.policy import LockoutPolicy, MatchPolicy
 PR_SET_DUMPABLE = 4
 """From <linux/prctl.h>."""
 
+M_PERTURB = -6
+"""From <malloc.h>."""
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -134,6 +137,7 @@ def build_dwarpal(
     Raises `ModelUnusable` where a gate would not be safe: no PAD, no valid calibration, a rate that nobody measured.
     """
     forbid_core_dumps()
+    overwrite_freed_memory()
     storage = storage or build_storage(settings)
     networks = networks or build_networks(settings)
     gallery = RotatedGallery()
@@ -237,3 +241,14 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def overwrite_freed_memory() -> None:
+    """What was freed must not stay readable: a capture's bytes pass through libraries that overwrite nothing.
+
+    glibc then fills every block with 0xFF as it is freed (and with zeros as it is given out), but for those of about a
+    kilobyte or less that a thread keeps for itself. Other C libraries do not know the option; `dwarpal doctor` tells.
+    """
+    library = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(library, "mallopt"):
+        library.mallopt(M_PERTURB, 0xFF)

@@ -281,6 +281,10 @@ class FakeEnrollmentStore:
         record = self._rows.get(enrollment_id)
         return record if record is not None and record.expires_at > now else None
 
+    def held(self, token: TravelToken, now: datetime) -> EnrollmentRecord | None:
+        record = self.get(token.enrollment_id, now)
+        return record if record is not None and token.opens(record) else None
+
     def replace(self, record: EnrollmentRecord) -> None:
         if record.id not in self._rows:
             raise NotFound

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,13 @@ VALIDATED = 256
 class InversionConfig:
     """Everything that a run depends on besides the data."""
 
-    steps: int = 2400
+    steps: int = 1000
     batch: int = 64
     embedded: int = 32
     """How many of a batch also go through the embedder, which takes most of the time."""
     embedding_weight: float = 0.5
     learning_rate: float = 2e-3
+    warmup: int = 50
     seed: int = 3
     every: int = 50
 
@@ -81,9 +83,7 @@ def train(data: InversionData, config: InversionConfig, run: Path, *, resume: bo
     run.mkdir(parents=True, exist_ok=True)
     inversion = Inversion(config, load_embedder())
     optimizer = torch.optim.AdamW(inversion.decoder.parameters(), config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, config.steps, pct_start=0.05, cycle_momentum=False
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
     parts = {"decoder": inversion.decoder, "optimizer": optimizer, "schedule": schedule}
     first = _restore(run, parts) if resume else 0
     given = torch.from_numpy(data.embeddings @ _rotation(run, resume=resume) if rotated else data.embeddings)
@@ -137,7 +137,12 @@ def _rotation(run: Path, *, resume: bool) -> FloatArray:
     return rotation
 
 
-Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.OneCycleLR]
+def _rate(step: int, config: InversionConfig) -> float:
+    """Return the share of the learning rate: a short rise, then half a cosine down to nothing."""
+    return min(1.0, (step + 1) / config.warmup) * (1 + math.cos(math.pi * min(1.0, step / config.steps))) / 2
+
+
+Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LambdaLR]
 
 
 def _restore(run: Path, parts: Parts) -> int:

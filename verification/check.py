@@ -149,8 +149,7 @@ class CheckService:
 
     def _claimed_record(self, unit: UnitOfWork, token: TravelToken | None, now: datetime) -> EnrollmentRecord | None:
         """The token's enrollment, if the token is genuine: a wrong share is as good as no enrollment."""
-        record = None if token is None else unit.enrollments.get(token.enrollment_id, now)
-        return record if record is not None and token is not None and token.opens(record) else None
+        return None if token is None else unit.enrollments.held(token, now)
 
     def _decide_claimed(
         self, unit: UnitOfWork, token: TravelToken, gate: Gate, probe: Template, now: datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from biometrics.records import (
     LivenessPolicy,
     Purpose,
     SealedTemplate,
+    TravelToken,
     latest_expiry,
 )
 from infra.database.insert_once import insert_once
@@ -45,7 +46,20 @@ class SqlEnrollmentStore:
 
     def get(self, enrollment_id: str, now: datetime) -> EnrollmentRecord | None:
         """Return the enrollment if it exists and `expires_at > now`."""
-        query = select(EnrollmentRow).where(EnrollmentRow.id == enrollment_id, EnrollmentRow.expires_at > now)
+        return self._one(EnrollmentRow.id == enrollment_id, EnrollmentRow.expires_at > now)
+
+    def held(self, token: TravelToken, now: datetime) -> EnrollmentRecord | None:
+        """Return the enrollment as `get` does, if this is its token.
+
+        The database compares: a row that is read takes time that a caller could tell from none. A comparison that ends
+        at the first wrong byte tells of the verifier only, which opens nothing.
+        """
+        holder = EnrollmentRow.holder_verifier == token.verifier
+        record = self._one(EnrollmentRow.id == token.enrollment_id, EnrollmentRow.expires_at > now, holder)
+        return record if record is not None and token.opens(record) else None
+
+    def _one(self, *conditions: ColumnElement[bool]) -> EnrollmentRecord | None:
+        query = select(EnrollmentRow).where(*conditions)
         # SQLite's single write lock is held already and its compiler leaves FOR UPDATE out.
         row = self._session.scalars(
             query.with_for_update() if self._lock else query, execution_options={"populate_existing": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from infra.traces.needles import LOOK_AHEAD, Needle, find_pictures, find_pieces
+from infra.traces.needles import LOOK_AHEAD, Needle, Pieces, find_pictures
 from infra.traces.sources import Source, Unreadable
 
 MOST_FINDINGS = 1000
@@ -42,7 +42,7 @@ def scan(
     sources: Iterable[Source], needles: list[Needle], *, progress: Callable[[int], None] = lambda read: None
 ) -> ScanReport:
     """Look through all sources for the needles and for pictures, in bounded memory; `progress` hears bytes read."""
-    report = ScanReport()
+    report, pieces = ScanReport(), Pieces(needles)
     read = 0
     for source in sources:
         looked = report.looked_at.setdefault(source.kind, Looked())
@@ -54,20 +54,20 @@ def scan(
                 looked.bytes += len(chunk)
                 read += len(chunk)
                 done = max(len(window) - LOOK_AHEAD, 0)
-                _look(report, source, needles, window, position, done)
+                _look(report, source, pieces, window, position, done)
                 window, position = window[done:], position + done
                 progress(read)
         except Unreadable as error:
             report.unread[source.name] = str(error)
-        _look(report, source, needles, window, position, len(window))
+        _look(report, source, pieces, window, position, len(window))
     return report
 
 
-def _look(report: ScanReport, source: Source, needles: list[Needle], window: bytes, position: int, end: int) -> None:
+def _look(report: ScanReport, source: Source, pieces: Pieces, window: bytes, position: int, end: int) -> None:
     """Judge every place before `end`; those after it come again with more bytes behind them."""
     if not window.strip(b"\0"):  # as most of the memory that was asked for and never used
         return
-    found = [*find_pieces(needles, window, end), *find_pictures(window, end)]
+    found = [*pieces.find(window, end), *find_pictures(window, end)]
     report.traces += len(found)
     room = MOST_FINDINGS - len(report.found)
     report.found += [Trace(source.name, position + at, what) for at, what in sorted(found)[:room]]

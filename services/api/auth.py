@@ -105,10 +105,11 @@ def allow(*roles: Role, holder: bool = False, visitor: bool = False) -> Callable
 
 def own_record(system: Dwarpal, caller: Caller, enrollment_id: str) -> EnrollmentRecord:
     """Return an enrollment that the caller may see: their own, or any for staff; raise `NotFound` alike for both."""
-    with system.storage.reading() as unit:
-        record = unit.enrollments.get(enrollment_id, system.storage.now())
-    if record is None:
+    token, now = caller.token, system.storage.now()
+    if token is not None and token.enrollment_id != enrollment_id:
         raise NotFound
-    if caller.token is not None and not (caller.token.enrollment_id == enrollment_id and caller.token.opens(record)):
+    with system.storage.reading() as unit:
+        record = unit.enrollments.get(enrollment_id, now) if token is None else unit.enrollments.held(token, now)
+    if record is None:
         raise NotFound
     return record

@@ -123,6 +123,17 @@ def test_canaries_in_a_process_are_found(tmp_path: Path, template: np.ndarray, h
     assert report["looked_at"]["memory"]["bytes"] > 2**20  # type: ignore[index]
 
 
+FREED = "copies = [open(sys.argv[1], 'rb', buffering=0).read() for _ in range(50)]; del copies"
+
+
+@pytest.mark.privacy_row("memory_dump")
+@pytest.mark.parametrize(("first", "code"), [("", 1), ("overwrite_freed_memory()", 0)])
+def test_what_the_service_frees_is_overwritten(tmp_path: Path, template: np.ndarray, first: str, code: int) -> None:
+    load = f"from services.bootstrap import overwrite_freed_memory; {first}"
+    with holding(tmp_path, FREED, load=load) as pid:
+        assert run_scan(tmp_path, "--pid", pid)[0] == code
+
+
 def test_a_process_that_never_held_it_holds_no_canary(tmp_path: Path, template: np.ndarray) -> None:
     with holding(tmp_path, "", load="vector = None") as pid:
         assert run_scan(tmp_path, "--pid", pid)[0] == 0

@@ -56,7 +56,7 @@ def test_every_step_comes_in_the_order_of_the_docstring(house: House, enrolled: 
     assert house.journal.calls == [
         *("unit.begin", "gates.get", "nonces.seen", "unit.end"),
         *("decode", "detector.detect", "pad.assess", "embedder.embed"),
-        *("unit.begin", "nonces.add", "enrollments.get", "sealer.open_with_token", "audit.append"),
+        *("unit.begin", "nonces.add", "enrollments.held", "sealer.open_with_token", "audit.append"),
         *("unit.commit", "unit.end"),
     ]
 
@@ -458,7 +458,7 @@ def test_a_check_that_is_not_a_comparison_counts_nothing(house: House, enrolled:
 
 CLAIMED_SEAMS = [
     *("unit.begin", "gates.get", "nonces.seen", "decode", "detector.detect", "pad.assess", "embedder.embed"),
-    *("nonces.add", "enrollments.get", "sealer.open_with_token", "audit.append", "unit.commit"),
+    *("nonces.add", "enrollments.held", "sealer.open_with_token", "audit.append", "unit.commit"),
 ]
 WALK_THROUGH_SEAMS = ["gallery.size", "gallery.search", "enrollments.get", "sealer.open_for_gallery", "audit.append"]
 

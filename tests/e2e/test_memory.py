@@ -1,0 +1,65 @@
+"""The serving process's memory holds nothing of a capture after a check, and nothing of a traveller after an erasure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from biometrics.alignment import align
+from biometrics.capture import center_face
+from biometrics.decoding import decode_image
+from infra.models import build_detector, build_embedder
+from infra.settings import Settings
+from services.cli.main import app
+from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read through /proc")
+
+START_OF_SCAN = b"\xff\xda"
+"""What follows is the picture's own; what stands before it, tables and all, is in many JPEG files and libraries."""
+
+
+def write_canaries(folder: Path, jpeg: bytes) -> list[Path]:
+    """Write all that one capture becomes on its way: its file, its pixels, its aligned face, its template."""
+    settings = Settings(data_dir=folder / "none")
+    image = decode_image(jpeg, max_bytes=2**24, max_pixels=2**24)
+    aligned = align(image, center_face(build_detector(settings).detect(image), image.shape).landmarks)
+    contents = {"capture": jpeg[jpeg.index(START_OF_SCAN) :], "pixels": image.tobytes(), "aligned": aligned.tobytes()}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    np.save(folder / "template.npy", build_embedder(settings).embed_many([aligned]))
+    return [*(folder / name for name in contents), folder / "template.npy"]
+
+
+def canaries_found(server: Server, canaries: list[Path]) -> dict[str, object]:
+    """Scan files, rows and the server's memory; return what was found of the canaries, and how much was looked at."""
+    assert server._process is not None
+    command = ["privacy", "scan", "--pid", str(server._process.pid), "--json"]
+    options = [option for canary in canaries for option in ("--canary", str(canary))]
+    done = CliRunner().invoke(app, [*command, *options], env=server.env)
+    assert done.stdout, done.output
+    report = json.loads(done.stdout)
+    assert report["unread"] == {}
+    assert report["looked_at"]["memory"]["bytes"] > 2**26
+    return {trace["what"]: trace["source"] for trace in report["found"] if not trace["what"].endswith("picture")}
+
+
+@pytest.mark.privacy_row("memory_dump")
+@pytest.mark.privacy_row("erased_everywhere")
+def test_memory_holds_nothing_after_a_check_and_after_an_erasure(
+    own_server: Server, astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    canaries = write_canaries(tmp_path, astronaut_jpeg)
+    own_server.start()
+    with own_server.site(own_server.make_keys()) as site:
+        enrolled = site.enroll(astronaut_jpeg).json()
+        assert site.decision(astronaut_jpeg, enrolled["travel_token"])[0] == "admit"
+        assert canaries_found(own_server, canaries) == {}
+        assert site.enroll(astronaut_jpeg, purposes=["entry", "walk_through"]).status_code == 201
+        assert site.withdraw(enrolled).status_code == 200
+        assert canaries_found(own_server, canaries) == {}
