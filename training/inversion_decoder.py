@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -31,7 +32,7 @@ class Decoder(nn.Module):
         self.stages = nn.Sequential(
             nn.BatchNorm2d(CHANNELS[0]),
             nn.ReLU(),
-            *(_doubled(inputs, outputs) for inputs, outputs in zip(CHANNELS, CHANNELS[1:], strict=False)),
+            *(_doubled(inputs, outputs) for inputs, outputs in pairwise(CHANNELS)),
         )
         self.paint = nn.Conv2d(CHANNELS[-1], 3, 3, padding=1)
 

@@ -12,6 +12,8 @@ from services.cli.evaluate_bursts import bursts
 from services.cli.evaluate_challenge import challenge
 from services.cli.evaluate_groups import groups
 from services.cli.evaluate_identification import identification
+from services.cli.evaluate_inversion import inversion
+from services.cli.evaluate_morphing import morphing
 from services.cli.evaluate_networks import networks
 from services.cli.evaluate_report import report
 from services.cli.evaluate_robustness import robustness
@@ -27,6 +29,8 @@ app.command()(challenge)
 app.command()(groups)
 app.command()(robustness)
 app.command()(identification)
+app.command()(inversion)
+app.command()(morphing)
 app.command()(networks)
 app.command()(peers)
 app.command()(unlinkability)

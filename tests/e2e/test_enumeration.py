@@ -59,9 +59,7 @@ def timed(ask: Ask, enrollment_id: str, count: int) -> tuple[dict[bool, list[flo
 
 @pytest.mark.privacy_row("enumeration")
 @pytest.mark.parametrize(("what", "count"), [("me", 1500), ("gate", 250)])
-def test_known_and_unknown_take_the_same_time(
-    own_server: Server, what: str, count: int, astronaut_jpeg: bytes
-) -> None:
+def test_known_and_unknown_take_the_same_time(own_server: Server, what: str, count: int, astronaut_jpeg: bytes) -> None:
     own_server.env |= {"DWARPAL_RATE_GATE": "100000/minute", "DWARPAL_RATE_HOLDER": "100000/minute"}
     own_server.start()
     keys = own_server.make_keys()
