@@ -26,7 +26,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class InversionData:
-    """`pixels` n x 56 x 56 x 3, `embeddings` n x 512 unit vectors, `held_out` n: faces of people kept for validation."""
+    """`pixels` n x 56 x 56 x 3, `embeddings` n x 512 unit vectors, `held_out` n: people kept for validation."""
 
     pixels: Pixels
     embeddings: FloatArray

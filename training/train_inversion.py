@@ -59,8 +59,8 @@ class Inversion:
         self._mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
-    def losses(self, given: Tensor, plain: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean distance of pixels, and one less the mean cosine between face and picture.
+    def losses(self, given: Tensor, plain: Tensor, pixels: Tensor, *, flip: bool) -> tuple[Tensor, Tensor]:
+        """Return the mean distance of pixels, and one less the mean cosine between face and picture (or its mirror's).
 
         `given` n x 512 as the thief has them, `plain` n x 512, `pixels` n x 56 x 56 x 3 in 0 to 255.
         """
@@ -70,7 +70,7 @@ class Inversion:
         wanted = pixels.permute(0, 3, 1, 2).float() / 255
         some = self.config.embedded
         faces = (255 * enlarged(pictures[:some]) - self._mean) / self._std
-        if bool(torch.rand(()) < 0.5):  # the site embeds both
+        if flip:  # the site embeds both
             faces = faces.flip(3)
         with torch.autocast("cpu", torch.bfloat16):
             again = self._embedder(faces.contiguous(memory_format=torch.channels_last))
@@ -78,8 +78,16 @@ class Inversion:
         return nn.functional.l1_loss(pictures, wanted), 1 - cosines.mean()
 
 
-def train(data: InversionData, config: InversionConfig, run: Path, *, resume: bool, rotated: bool) -> None:
-    """Train, with a checkpoint at every line of the log, and export."""
+def train(
+    data: InversionData,
+    config: InversionConfig,
+    run: Path,
+    *,
+    resume: bool = False,
+    rotated: bool = False,
+    stop: int | None = None,
+) -> None:
+    """Train to the end, or to the step `stop`, with a checkpoint at every line of the log, and export."""
     run.mkdir(parents=True, exist_ok=True)
     inversion = Inversion(config, load_embedder())
     optimizer = torch.optim.AdamW(inversion.decoder.parameters(), config.learning_rate)
@@ -88,22 +96,25 @@ def train(data: InversionData, config: InversionConfig, run: Path, *, resume: bo
     first = _restore(run, parts) if resume else 0
     given = torch.from_numpy(data.embeddings @ _rotation(run, resume=resume) if rotated else data.embeddings)
     plain, pixels = torch.from_numpy(data.embeddings), torch.from_numpy(data.pixels)
+    last = config.steps if stop is None else stop
     learn, check = (np.flatnonzero(data.held_out == held) for held in (False, True))
     check = check[:: max(1, len(check) // VALIDATED)]
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("inversion", total=config.steps, completed=first)
         seen: list[tuple[float, float]] = []
         began = time.monotonic()
-        for step in range(first, config.steps):
-            drawn = np.random.default_rng((config.seed, step)).choice(learn, config.batch, replace=False)
-            pixel, embedding = inversion.losses(given[drawn], plain[drawn], pixels[drawn])
+        for step in range(first, last):
+            rng = np.random.default_rng((config.seed, step))
+            drawn = rng.choice(learn, config.batch, replace=False)
+            flip = bool(rng.random() < 0.5)
+            pixel, embedding = inversion.losses(given[drawn], plain[drawn], pixels[drawn], flip=flip)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(pixel + config.embedding_weight * embedding)
             optimizer.step()
             schedule.step()
             seen.append((float(pixel.detach()), float(embedding.detach())))
             bar.advance(task)
-            if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            if (step + 1) % config.every == 0 or step + 1 == last:
                 held = _validated(inversion, given[check], plain[check], pixels[check])
                 speed = len(seen) * config.batch / (time.monotonic() - began)
                 figures = dict(zip(("pixel", "embedding"), np.mean(seen, axis=0).tolist(), strict=True))
@@ -121,7 +132,7 @@ def _validated(inversion: Inversion, given: Tensor, plain: Tensor, pixels: Tenso
     """Return both losses for faces of people whom the decoder never saw."""
     inversion.decoder.eval()
     batches = zip(*(part.split(inversion.config.embedded) for part in (given, plain, pixels)), strict=True)
-    found = np.mean([[float(loss) for loss in inversion.losses(*batch)] for batch in batches], axis=0)
+    found = np.mean([[float(loss) for loss in inversion.losses(*batch, flip=False)] for batch in batches], axis=0)
     inversion.decoder.train()
     return {"held_out_pixel": float(found[0]), "held_out_embedding": float(found[1])}
 

@@ -1,4 +1,4 @@
-"""The serving process's memory holds nothing of a capture after a check, and nothing of a traveller after an erasure."""
+"""The serving process's memory holds nothing of a capture after a check, nor of a traveller after an erasure."""
 
 from __future__ import annotations
 

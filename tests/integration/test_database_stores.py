@@ -144,6 +144,17 @@ def test_replace_and_delete(unit_of_work: Open) -> None:
         unit.commit()
 
 
+def test_only_its_own_unexpired_token_finds_an_enrollment(unit_of_work: Open) -> None:
+    token = TravelToken.new(new_id())
+    record = make_enrollment(token, SealedTemplate(b"\x01envelope", b"\x01holder"))
+    store(unit_of_work, record, some_enrollment())
+    with unit_of_work() as unit:
+        assert unit.enrollments.held(token, record.expires_at - TICK) == record
+        assert unit.enrollments.held(token, record.expires_at) is None
+        assert unit.enrollments.held(TravelToken.new(record.id), NOON) is None
+        assert unit.enrollments.held(TravelToken(new_id(), token.share), NOON) is None
+
+
 def test_an_id_is_taken_once(unit_of_work: Open) -> None:
     record = some_enrollment()
     store(unit_of_work, record)
