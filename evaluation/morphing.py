@@ -28,9 +28,9 @@ Rows = NDArray[np.intp]
 def morph(first: tuple[Pixels, FloatArray], second: tuple[Pixels, FloatArray]) -> Pixels:
     """Return the aligned morph, 112 x 112 RGB, of two photographs, each with its 5 x 2 landmarks."""
     faces, points = zip(*(_aligned(*contributor) for contributor in (first, second)), strict=True)
-    middle = np.mean(points, axis=0, dtype=np.float32)
-    bent = [_bent(face, own, middle).astype(np.float32) for face, own in zip(faces, points, strict=True)]
-    return np.mean(bent, axis=0).round().astype(np.uint8)
+    middle = np.stack(points).mean(axis=0)
+    bent = np.stack([_bent(face, own, middle) for face, own in zip(faces, points, strict=True)])
+    return np.asarray(bent.mean(axis=0).round(), np.uint8)
 
 
 def _aligned(image: Pixels, landmarks: FloatArray) -> tuple[Pixels, FloatArray]:

@@ -247,7 +247,7 @@ def overwrite_freed_memory() -> None:
     """What was freed must not stay readable: a capture's bytes pass through libraries that overwrite nothing.
 
     glibc then fills every block with 0xFF as it is freed (and with zeros as it is given out), but for those of about a
-    kilobyte or less that a thread keeps for itself. Other C libraries do not know the option; `dwarpal doctor` tells.
+    kilobyte or less that a thread keeps for itself. Other C libraries do not know the option.
     """
     library = ctypes.CDLL(None)
     if sys.platform == "linux" and hasattr(library, "mallopt"):

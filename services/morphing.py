@@ -100,7 +100,7 @@ def _counted(
     return Morphs(
         what,
         float(np.einsum("ij,ij->i", own[a], own[b]).mean()),
-        success_of((scores >= threshold).all(axis=1), units),
+        success_of(scores.min(axis=1) >= threshold, units),
         success_of((scores >= threshold).ravel(), np.repeat(units, 2).tolist()),
-        success_of((zero_effort >= threshold).all(axis=1), units),
+        success_of(zero_effort.min(axis=1) >= threshold, units),
     )
