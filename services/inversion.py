@@ -121,7 +121,9 @@ def measure_inversion(
         order = np.flatnonzero(rest)
         undone = _Thief(embedder, x[order], other[order], [people[i] for i in order], threshold)
         by = f"of plain templates, rotation undone with {known} photographs"
-        rows.append(undone.tried("rotated", by, reconstructed(plain, x[order] @ rotation @ back)))
+        rows.append(
+            undone.tried("rotated", by, reconstructed(plain, np.asarray(x[order] @ rotation @ back, np.float32)))
+        )
     rows.append(thief.tried("sealed", "of plain templates", reconstructed(plain, sealed_as_numbers(x))))
     genuine = success_of(np.einsum("ij,ij->i", x, other) >= threshold, people)
     return InversionReport(tuple(rows), genuine, threshold)

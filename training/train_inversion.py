@@ -131,8 +131,10 @@ def train(
 def _validated(inversion: Inversion, given: Tensor, plain: Tensor, pixels: Tensor) -> dict[str, float]:
     """Return both losses for faces of people whom the decoder never saw."""
     inversion.decoder.eval()
-    batches = zip(*(part.split(inversion.config.embedded) for part in (given, plain, pixels)), strict=True)
-    found = np.mean([[float(loss) for loss in inversion.losses(*batch, flip=False)] for batch in batches], axis=0)
+    size = inversion.config.embedded
+    parts = [slice(start, start + size) for start in range(0, len(given), size)]
+    losses = [inversion.losses(given[part], plain[part], pixels[part], flip=False) for part in parts]
+    found = np.mean([[float(loss) for loss in pair] for pair in losses], axis=0)
     inversion.decoder.train()
     return {"held_out_pixel": float(found[0]), "held_out_embedding": float(found[1])}
 

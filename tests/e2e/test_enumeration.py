@@ -58,7 +58,7 @@ def timed(ask: Ask, enrollment_id: str, count: int) -> tuple[dict[bool, list[flo
 
 
 @pytest.mark.privacy_row("enumeration")
-@pytest.mark.parametrize(("what", "count"), [("me", 1500), ("gate", 250)])
+@pytest.mark.parametrize(("what", "count"), [("me", 1000), ("gate", 200)])
 def test_known_and_unknown_take_the_same_time(own_server: Server, what: str, count: int, astronaut_jpeg: bytes) -> None:
     own_server.env |= {"DWARPAL_RATE_GATE": "100000/minute", "DWARPAL_RATE_HOLDER": "100000/minute"}
     own_server.start()
