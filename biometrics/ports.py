@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
+from biometrics.credentials import CredentialStatuses
 from biometrics.records import AuditEvent, DeviceKey, EnrollmentRecord, Gate, SealedTemplate, TravelToken
 from biometrics.sessions import LivenessSession
 from biometrics.types import Face, FloatArray, Pixels, Template
@@ -254,6 +255,7 @@ class UnitOfWork(Protocol):
     devices: DeviceKeyStore
     nonces: NonceStore
     liveness: LivenessSessionStore
+    credentials: CredentialStatuses
     audit: AuditLog
 
     def __enter__(self) -> Self:

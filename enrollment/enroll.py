@@ -106,6 +106,46 @@ class EnrollmentService:
         now = self.clock.now()
         # 1. the journey
         self.check_journey(departs_at, now=now)
+        # 2. to 4. one template
+        with self.capture(images, document) as (template, accepted, rejected):
+            # 5. the same face under another identity
+            walk_through = Purpose.WALK_THROUGH in consent.purposes
+            duplicate = walk_through and self._is_duplicate(template, flight)
+            # 6. seal
+            token = TravelToken.new(new_id())
+            expires_at = latest_expiry(now, departs_at)
+            record = EnrollmentRecord(
+                id=token.enrollment_id,
+                flight=flight,
+                enrolled_at=now,
+                departs_at=departs_at,
+                expires_at=expires_at,
+                consent=consent,
+                model_digest=self.embedder.model_digest,
+                sealed=self.sealer.seal(
+                    template,
+                    token=token,
+                    epoch=epoch_of(expires_at),
+                    model_digest=self.embedder.model_digest,
+                    for_gallery=walk_through,
+                ),
+                holder_verifier=token.verifier,
+                duplicate_suspected=duplicate,
+            )
+            # 7. and 8. record, log, commit
+            enrolled = self._record(record, token, accepted, rejected, before_commit)
+            if record.in_walk_through(now, self.walk_through_window):
+                self.gallery.add(flight, record.id, template)
+        return enrolled
+
+    @contextmanager
+    def capture(
+        self, images: Sequence[Pixels], document: Pixels | None
+    ) -> Iterator[tuple[Template, tuple[int, ...], tuple[Rejected, ...]]]:
+        """Steps 2 to 4: one template from all captures, overwritten on leaving; which were used, and which not.
+
+        Raises as `enroll` does, but for the journey.
+        """
         # 2. a template from each capture
         with self._templates(images) as (templates, accepted, rejected):
             if not templates:
@@ -117,35 +157,7 @@ class EnrollmentService:
                 # 4. the document photograph
                 if document is not None:
                     self._check_document(template, document)
-                # 5. the same face under another identity
-                walk_through = Purpose.WALK_THROUGH in consent.purposes
-                duplicate = walk_through and self._is_duplicate(template, flight)
-                # 6. seal
-                token = TravelToken.new(new_id())
-                expires_at = latest_expiry(now, departs_at)
-                record = EnrollmentRecord(
-                    id=token.enrollment_id,
-                    flight=flight,
-                    enrolled_at=now,
-                    departs_at=departs_at,
-                    expires_at=expires_at,
-                    consent=consent,
-                    model_digest=self.embedder.model_digest,
-                    sealed=self.sealer.seal(
-                        template,
-                        token=token,
-                        epoch=epoch_of(expires_at),
-                        model_digest=self.embedder.model_digest,
-                        for_gallery=walk_through,
-                    ),
-                    holder_verifier=token.verifier,
-                    duplicate_suspected=duplicate,
-                )
-                # 7. and 8. record, log, commit
-                enrolled = self._record(record, token, accepted, rejected, before_commit)
-                if record.in_walk_through(now, self.walk_through_window):
-                    self.gallery.add(flight, record.id, template)
-        return enrolled
+                yield template, accepted, rejected
 
     def check_journey(self, departs_at: datetime | None, *, now: datetime) -> None:
         """Raise `MalformedInput` (`departure_out_of_range`) for a departure that is over or too far ahead."""

@@ -21,6 +21,7 @@ from biometrics.records import (
     latest_expiry,
     new_id,
 )
+from enrollment.credentials import expired_credential
 from enrollment.enroll import LONGEST_NOTICE, POLICY_VERSION
 
 PURGE_BATCH = 500
@@ -84,9 +85,10 @@ class RetentionService:
         """
         now = self.clock.now()  # one time for all: a key may not go before its last template is logged as expired
         templates = 0
-        while batch := self._purge_batch(now):
-            templates += batch
-            progress(templates)
+        for purge in (self._purge_batch, self._purge_credentials):
+            while batch := purge(now):
+                templates += batch
+                progress(templates)
         epochs = self._destroy_ended_epochs(now)
         with self.unit_of_work() as unit:
             nonces = unit.nonces.forget_before(now - NONCE_MEMORY)
@@ -111,6 +113,16 @@ class RetentionService:
                     unit.audit.append(_event(EventKind.EXPIRED, now, record))
             unit.commit()
         return len(records)
+
+    def _purge_credentials(self, now: datetime) -> int:
+        """Delete the places of expired credentials, which they give up on the hour; those withdrawn are logged."""
+        with self.unit_of_work() as unit:
+            places = unit.credentials.expired(epoch_of(now), PURGE_BATCH)
+            for place, revoked in places:
+                if unit.credentials.delete(place) and not revoked:
+                    unit.audit.append(expired_credential(place, now))
+            unit.commit()
+        return len(places)
 
     def _destroy_ended_epochs(self, now: datetime) -> int:
         """Destroy and log in one breath; `ended_epochs` names an epoch again until `confirm_destroyed` has been heard.

@@ -96,11 +96,14 @@ def consent_receipt(
     now: datetime,
     region: str = "",
     log_days: int = LEAST_LOG_DAYS,
+    on_phone: bool = False,
 ) -> dict[str, JSON]:
     """Return what the traveller agreed to, in the fields of a consent record after ISO/IEC TS 27560:2023.
 
-    `region` is where the data stay (empty: the site itself), `log_days` how long the log is kept at least.
+    `region` is where the data stay (empty: the site itself), `log_days` how long the log is kept at least. With
+    `on_phone` the template is in a journey credential, `enrollment_id` its id, and the site stores none.
     """
+    path = "/v1/credentials/{id}" if on_phone else "/v1/enrollments/{id}"
     body: dict[str, JSON] = {
         "schema": "ISO/IEC TS 27560:2023",
         "receipt_id": new_id(),
@@ -137,7 +140,7 @@ def consent_receipt(
         "sensitive_pii": True,
         "collection_method": "camera",
         "processing_method": "automated comparison of sealed templates; an officer where in doubt",
-        "storage_locations": [site],
+        "storage_locations": ["the traveller's phone" if on_phone else site],
         "processing_locations": [site],
         "geographic_restrictions": region or "the site",
         "retention": {
@@ -147,13 +150,13 @@ def consent_receipt(
         },
         "recipients": [],
         "privacy_rights": {
-            "access": "GET /v1/me/report",
-            "correction": "PATCH /v1/enrollments/{id}/travel, or POST /v1/rights-requests",
-            "erasure": "DELETE /v1/enrollments/{id}",
+            "access": f"GET {path}" if on_phone else "GET /v1/me/report",
+            "correction": "a new one" if on_phone else f"PATCH {path}/travel, or POST /v1/rights-requests",
+            "erasure": f"DELETE {path}",
             "grievance": "POST /v1/rights-requests",
             "nomination": "POST /v1/rights-requests",
         },
-        "withdrawal": "DELETE /v1/enrollments/{id} with the travel token, or any officer",
+        "withdrawal": f"DELETE {path} with the {'credential' if on_phone else 'travel token'}, or any officer",
         "event": {
             "type": "given",
             "state": "active",

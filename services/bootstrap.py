@@ -13,11 +13,13 @@ from biometrics.card import ModelCard
 from biometrics.errors import ModelUnusable
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
 from biometrics.quality import QualityPolicy
+from enrollment.credentials import CredentialService
 from enrollment.enroll import EnrollmentService
 from enrollment.retention import RetentionService
 from enrollment.rights import RightsService
 from infra.capture_signing import Ed25519Verifier
 from infra.clock import build_clock
+from infra.credentials.journey import SiteCredentials
 from infra.database.engine import Engine, build_engine, migrate
 from infra.database.scrub import build_scrubber
 from infra.database.unit_of_work import SqlUnitOfWork
@@ -34,6 +36,7 @@ from liveness.pad import PadDetector
 from liveness.session_service import LivenessSessions, SessionPolicy
 from services.calibration import Calibration, calibration_in_force
 from verification.check import CheckService
+from verification.credential_check import CredentialChecks, FailureMemory
 from verification.policy import LockoutPolicy, MatchPolicy
 
 PR_SET_DUMPABLE = 4
@@ -195,6 +198,7 @@ def build_dwarpal(
             timedelta(seconds=settings.check_window_seconds),
             window,
             Ed25519Verifier(),
+            CredentialChecks(SiteCredentials(storage.keys, settings.site), FailureMemory(lockout), match.claimed),
             proofs=liveness,
         ),
         liveness,
@@ -219,6 +223,13 @@ def build_retention(storage: Storage, gallery: Gallery, model_digest: str | None
         timedelta(hours=storage.settings.walk_through_window_hours),
         model_digest,
     )
+
+
+def build_credentials(dwarpal: Dwarpal) -> CredentialService:
+    """Wire what issues and revokes journey credentials."""
+    storage = dwarpal.storage
+    writer = SiteCredentials(storage.keys, storage.settings.site)
+    return CredentialService(dwarpal.enrollment, writer, storage.unit_of_work, storage.clock)
 
 
 def build_rights(storage: Storage) -> RightsService[SqlUnitOfWork]:

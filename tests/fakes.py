@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from biometrics.credentials import StatusPlace
 from biometrics.errors import Conflict, KeyDestroyed, NotFound, NotReady, SealBroken
 from biometrics.ports import UnitOfWork
 from biometrics.records import (
@@ -263,6 +264,7 @@ class FakeTables:
     devices: dict[str, DeviceKey] = field(default_factory=dict)
     nonces: dict[tuple[str, str], datetime] = field(default_factory=dict)
     liveness: dict[str, LivenessSession] = field(default_factory=dict)
+    credentials: dict[StatusPlace, bool] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
 
 
@@ -416,6 +418,36 @@ class FakeLivenessSessionStore:
         return len(old)
 
 
+class FakeCredentialStatuses:
+    """`CredentialStatuses` on a dict."""
+
+    def __init__(self, rows: dict[StatusPlace, bool]) -> None:
+        self._rows = rows
+
+    def add(self, place: StatusPlace) -> bool:
+        if place in self._rows:
+            return False
+        self._rows[place] = False
+        return True
+
+    def revoked(self, place: StatusPlace) -> bool | None:
+        return self._rows.get(place)
+
+    def revoke(self, place: StatusPlace) -> None:
+        if place in self._rows:
+            self._rows[place] = True
+
+    def all_revoked(self, epoch: int) -> list[int]:
+        return sorted(place.index for place, revoked in self._rows.items() if revoked and place.epoch == epoch)
+
+    def expired(self, epoch: int, limit: int) -> list[tuple[StatusPlace, bool]]:
+        over = [(place, revoked) for place, revoked in self._rows.items() if place.epoch <= epoch]
+        return sorted(over, key=lambda row: (row[0].epoch, row[0].index))[:limit]
+
+    def delete(self, place: StatusPlace) -> bool:
+        return self._rows.pop(place, None) is not None
+
+
 class FakeAuditLog:
     """An `AuditLog` on a list; as the real one it needs the epoch's key for every subject but an expired one's."""
 
@@ -445,6 +477,7 @@ class FakeUnitOfWork:
             "devices": FakeDeviceKeyStore(self._copy.devices),
             "nonces": FakeNonceStore(self._copy.nonces),
             "liveness": FakeLivenessSessionStore(self._copy.liveness),
+            "credentials": FakeCredentialStatuses(self._copy.credentials),
             "audit": FakeAuditLog(self._copy.events, self._keys),
         }
         for name, store in stores.items():

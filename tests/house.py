@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from biometrics.quality import QualityPolicy
 from biometrics.records import AuditEvent, EnrollmentRecord, EventKind, Gate, Purpose, TravelToken
 from biometrics.types import Pixels
+from enrollment.credentials import CredentialService, IssuedCredential
 from enrollment.enroll import Enrolled, EnrollmentService
 from enrollment.retention import RetentionService
 from infra.capture_signing import Ed25519Verifier
+from infra.credentials.journey import SiteCredentials
 from liveness.injection import CaptureClaim, CaptureSignature
 from tests.factories import NOON, make_capture, make_card, make_consent, make_face
 from tests.fakes import (
@@ -33,6 +35,7 @@ from tests.fakes import (
     Watched,
 )
 from verification.check import CheckRequest, CheckResult, CheckService
+from verification.credential_check import CredentialChecks, FailureMemory
 from verification.policy import LockoutPolicy, MatchPolicy
 
 DEPARTURE = NOON + timedelta(hours=3)
@@ -77,6 +80,9 @@ class House:
             duplicate=SAME,
             walk_through_window=WINDOW,
         )
+        reader = Watched(SiteCredentials(self.keys, "test.example"), "credentials", self.journal)
+        lockout = LockoutPolicy(5, timedelta(minutes=5))
+        self.credentials = CredentialService(self.enrollment, reader, self.unit, self.clock)
         self.checks = CheckService(
             **seams,
             unit_of_work=self.unit,
@@ -84,10 +90,11 @@ class House:
             clock=self.clock,
             quality=quality,
             match=MatchPolicy(make_card((1e-6, SAME), (1e-3, 0.4)), fmr=1e-6, fpir=1e-3),
-            lockout=LockoutPolicy(5, timedelta(minutes=5)),
+            lockout=lockout,
             capture_window=timedelta(seconds=60),
             walk_through_window=WINDOW,
             signatures=Ed25519Verifier(),
+            credentials=CredentialChecks(reader, FailureMemory(lockout), lambda: SAME),
             proofs=Watched(self.proofs, "proofs", self.journal),
         )
         self.retention = RetentionService(
@@ -126,6 +133,18 @@ class House:
             before_commit=before_commit,
         )
 
+    def issue(
+        self,
+        person: int = 1,
+        *,
+        purposes: Iterable[Purpose] = (Purpose.ENTRY, Purpose.SECURITY, Purpose.BOARDING),
+        flight: str = "AI302",
+        departs_at: datetime | None = DEPARTURE,
+    ) -> IssuedCredential:
+        """Issue a journey credential to a person."""
+        consent = make_consent(purposes)
+        return self.credentials.issue([make_capture(person)], consent=consent, flight=flight, departs_at=departs_at)
+
     def check(
         self,
         person: int = 1,
@@ -139,6 +158,7 @@ class House:
         flight: str | None = None,
         sign: Callable[[CaptureClaim], CaptureSignature | None] = lambda claim: None,
         liveness_session: str | None = None,
+        credential: str | None = None,
     ) -> CheckResult:
         """Let a person stand before a gate."""
         frames = images or [make_capture(person, shot=1) if image is None else image]
@@ -153,7 +173,7 @@ class House:
             self.journal.note("decode")
             return nullcontext(frames)
 
-        return self.checks.check(CheckRequest(claim, decode, token, flight, sign(claim), liveness_session))
+        return self.checks.check(CheckRequest(claim, decode, token, flight, sign(claim), liveness_session, credential))
 
     def answer(self, person: int = 1, token: TravelToken | None = None, **request: object) -> tuple[str, str]:
         """Return the outcome and the reason of a check."""

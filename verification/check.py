@@ -3,8 +3,8 @@
 1. load the gate, its purpose and its policy; turn a replay or a missing signature away before a pixel is decoded;
 2. detect exactly one usable face;  3. sample quality;  4. consistency and motion of a burst, then PAD, before any
 embedding exists;  5. embed the probe, and use up its liveness session where the gate asks for one;
-6. find the candidate (claimed: the travel token's; walk-through: the gallery proposes);
-7. the database disposes: unexpired, consent covers this purpose, the key still exists;
+6. find the candidate (claimed: the travel token's or the credential; walk-through: the gallery proposes);
+7. the database disposes: unexpired, not revoked, consent covers this purpose, the key still exists;
 8. compare, the policy decides;  9. append to the audit log;  10. commit, then answer.
 """
 
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 from biometrics.comparison import cosine
+from biometrics.credentials import JourneyCredential
 from biometrics.errors import Conflict, NotFound, SealBroken
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer, UnitOfWork
 from biometrics.quality import QualityPolicy
@@ -27,13 +28,19 @@ from liveness.injection import CaptureClaim, CaptureSignature, SignatureVerifier
 from liveness.pad import PadDetector
 from liveness.presentation import check_frame_count, look_at
 from liveness.session import LivenessProofs
+from verification.credential_check import CredentialChecks
 from verification.decision import Decision, Reason, admit, deny, refer
 from verification.policy import POLICY_VERSION, LockoutPolicy, MatchPolicy, record_allows
+
+Subject = EnrollmentRecord | JourneyCredential
+"""Whom a check is about: what the database holds of a traveller, or what they carry."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What a gate sends: the claim about a capture of one or several frames, and a travel token unless walk-through.
+    """What a gate sends: the claim about a capture of one or several frames, and whom to compare it with.
+
+    That is a travel token's or credential's holder, or for a walk-through whoever is in a gallery.
 
     `frames` decodes them, in the claim's order, and overwrites their pixels on leaving.
     """
@@ -44,6 +51,7 @@ class CheckRequest:
     flight: str | None = None
     signature: CaptureSignature | None = None
     liveness_session: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class CheckService:
     capture_window: timedelta
     walk_through_window: timedelta
     signatures: SignatureVerifier
+    credentials: CredentialChecks
     proofs: LivenessProofs | None = None
 
     def check(self, request: CheckRequest) -> CheckResult:
@@ -120,11 +129,11 @@ class CheckService:
         with self.unit_of_work() as unit:
             now = self.clock.now()  # once the lock is held: waiting for it must not make a decision look older
             unit.nonces.add(gate.id, request.claim.nonce, now)
-            decision, record = self._decide(unit, request, gate, probe, now)
+            decision, subject = self._decide(unit, request, gate, probe, now)
             # 9. the log first
-            self._count(unit, record, decision, now)
+            self._count(unit, subject, decision, now)
             check_id = new_id()
-            index = unit.audit.append(_event(check_id, now, gate, decision, record))
+            index = unit.audit.append(_event(check_id, now, gate, decision, subject))
             # 10. then the answer
             unit.commit()
         watch.lap("decide")
@@ -132,12 +141,13 @@ class CheckService:
 
     def _decide(
         self, unit: UnitOfWork, request: CheckRequest, gate: Gate, probe: Template | None, now: datetime
-    ) -> tuple[Decision, EnrollmentRecord | None]:
+    ) -> tuple[Decision, Subject | None]:
         if probe is None:
-            record = self._claimed_record(unit, request.token, now)
-            return refer(Reason.ATTACK_SUSPECTED, counts_as_failure=True), record
+            return refer(Reason.ATTACK_SUSPECTED, counts_as_failure=True), self._claimed(unit, request, now)
         if gate.active and not self._lived(unit, request.liveness_session, gate, probe, now):
-            return refer(Reason.LIVENESS_REQUIRED), self._claimed_record(unit, request.token, now)
+            return refer(Reason.LIVENESS_REQUIRED), self._claimed(unit, request, now)
+        if request.credential is not None:
+            return self._decide_credential(unit, request.credential, request.flight, gate, probe, now)
         if request.token is not None:
             return self._decide_claimed(unit, request.token, gate, probe, now)
         return self._decide_walk_through(unit, request.flight, gate, probe, now)
@@ -146,6 +156,13 @@ class CheckService:
         return (
             session is not None and self.proofs is not None and self.proofs.redeem(unit, session, gate.id, probe, now)
         )
+
+    def _claimed(self, unit: UnitOfWork, request: CheckRequest, now: datetime) -> Subject | None:
+        """Whom the request speaks of, if what it carries is genuine and in force."""
+        if request.credential is None:
+            return self._claimed_record(unit, request.token, now)
+        found = self.credentials.disposes(unit, self.credentials.read(request.credential), now)
+        return found if isinstance(found, JourneyCredential) else None
 
     def _claimed_record(self, unit: UnitOfWork, token: TravelToken | None, now: datetime) -> EnrollmentRecord | None:
         """The token's enrollment, if the token is genuine: a wrong share is as good as no enrollment."""
@@ -167,6 +184,18 @@ class CheckService:
         except SealBroken:
             return deny(Reason.NOT_ENROLLED), record
         return (admit(record.id) if matched else deny(Reason.NOT_MATCHED, counts_as_failure=True)), record
+
+    def _decide_credential(
+        self, unit: UnitOfWork, text: str, flight: str | None, gate: Gate, probe: Template, now: datetime
+    ) -> tuple[Decision, JourneyCredential | None]:
+        # 6. and 7. the credential, if the database knows it as unrevoked
+        found = self.credentials.disposes(unit, self.credentials.read(text), now)
+        if not isinstance(found, JourneyCredential):
+            return deny(found), None
+        if (objection := self.credentials.allows(found, gate, flight, self.embedder.model_digest, now)) is not None:
+            return objection, found
+        # 8. compare
+        return self.credentials.compare(found, probe), found
 
     def _decide_walk_through(
         self, unit: UnitOfWork, flight: str | None, gate: Gate, probe: Template, now: datetime
@@ -201,8 +230,11 @@ class CheckService:
             return deny(Reason.NOT_ENROLLED), record
         return (admit(record.id) if matched else deny(Reason.NOT_MATCHED)), record
 
-    def _count(self, unit: UnitOfWork, record: EnrollmentRecord | None, decision: Decision, now: datetime) -> None:
+    def _count(self, unit: UnitOfWork, record: Subject | None, decision: Decision, now: datetime) -> None:
         """Count failures toward a lock-out, kept with the enrollment so that it holds across gates and restarts."""
+        if isinstance(record, JourneyCredential):
+            self.credentials.failures.count(record, decision, now)
+            return
         if record is None or not (decision.counts_as_failure or (decision.admits and record.failed_checks)):
             return
         if record.locked_until is not None and record.locked_until > now:
@@ -212,7 +244,7 @@ class CheckService:
         unit.enrollments.replace(replace(record, failed_checks=0 if locked else failures, locked_until=locked))
 
 
-def _event(check_id: str, now: datetime, gate: Gate, decision: Decision, record: EnrollmentRecord | None) -> AuditEvent:
+def _event(check_id: str, now: datetime, gate: Gate, decision: Decision, record: Subject | None) -> AuditEvent:
     return AuditEvent(
         kind=EventKind.CHECKED,
         time=now,

@@ -131,6 +131,17 @@ class RightsRequestRow(Base):
     erase_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
 
 
+class CredentialStatusRow(Base):
+    """One taken place of an hour's status list; without a row id, which would tell the order of issue."""
+
+    __tablename__ = "credential_status"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - what SQLAlchemy asks for
+
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revoked: Mapped[bool]
+
+
 class ApiKeyRow(Base):
     """A caller's key: only the SHA-256 of its secret is kept. A gate's key names its gate, and no other key does."""
 

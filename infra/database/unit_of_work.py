@@ -11,10 +11,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from biometrics.credentials import CredentialStatuses
 from biometrics.errors import NotReady
 from biometrics.ports import AuditLog, DeviceKeyStore, EnrollmentStore, GateStore, LivenessSessionStore, NonceStore
 from enrollment.rights import RightsStore
 from infra.audit.log import SqlAuditLog
+from infra.database.credential_store import SqlCredentialStatuses
 from infra.database.engine import READ_ONLY_OPTION
 from infra.database.rights_store import SqlRightsStore
 from infra.database.session_store import SqlLivenessSessionStore
@@ -37,6 +39,7 @@ class SqlUnitOfWork:
     devices: DeviceKeyStore
     nonces: NonceStore
     liveness: LivenessSessionStore
+    credentials: CredentialStatuses
     rights: RightsStore
     audit: AuditLog
     log: SqlAuditLog
@@ -75,6 +78,7 @@ class SqlUnitOfWork:
         self.devices = SqlDeviceKeyStore(session)
         self.nonces = SqlNonceStore(session)
         self.liveness = SqlLivenessSessionStore(session)
+        self.credentials = SqlCredentialStatuses(session, lock=not self._read_only)
         self.rights = SqlRightsStore(session, lock=not self._read_only)
         self.log = SqlAuditLog(session, self._keys, self._site)
         self.audit = self.log

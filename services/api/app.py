@@ -18,6 +18,7 @@ from services.api.errors import Problem, install_error_handlers
 from services.api.middleware import install_middleware
 from services.api.routes import (
     audit,
+    credentials,
     devices,
     enrollments,
     gates,
@@ -94,7 +95,21 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
     app.state.slots = ComputeSlots(max(2, os.cpu_count() or 2))
     install_error_handlers(app)
     install_middleware(app, metrics=metrics, max_body=largest_body(settings), rate_address=settings.rate_address)
-    for routes in (enrollments, jobs, gates, devices, guidance, liveness, keys, me, rights, audit, witness, health):
+    for routes in (
+        enrollments,
+        credentials,
+        jobs,
+        gates,
+        devices,
+        guidance,
+        liveness,
+        keys,
+        me,
+        rights,
+        audit,
+        witness,
+        health,
+    ):
         app.include_router(routes.router)
     install_pages(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -169,7 +169,12 @@ class CheckRequestBody(Request):
     travel_token: str | None = Field(
         None, max_length=200, description="claimed (1:1); leave out for walk-through (1:N)"
     )
-    flight: Flight | None = Field(None, description="walk-through: search this flight only")
+    credential: str | None = Field(
+        None, max_length=2953, description="journey credential (1:1) in place of a travel token; docs/credentials.md"
+    )
+    flight: Flight | None = Field(
+        None, description="walk-through: search this flight only; credential: admit to this flight only"
+    )
     signature: Signature | None = Field(None, description="needed where the gate takes signed captures only")
     liveness_session: Id | None = Field(None, description="needed where the gate asks for an active challenge")
 

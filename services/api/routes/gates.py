@@ -14,6 +14,7 @@ from biometrics.errors import MalformedInput, NotFound, NotPermitted, UnusableFa
 from biometrics.records import Gate, TravelToken
 from biometrics.types import Pixels
 from infra.api_keys import Role
+from infra.credentials.sd_jwt import SdJwt
 from liveness.cue import MOST_FRAMES
 from liveness.injection import CaptureClaim, CaptureSignature
 from services.administration import add_gate, change_gate
@@ -82,6 +83,8 @@ def _asked(gate_id: str, sent: Upload[CheckRequestBody], system: Dwarpal, slots:
     if ("image" in sent.files) == ("images" in sent.files):
         raise MalformedInput("Send one file as `image`, or 3 to 8 as `images`.", code="image_missing")
     files, body = sent.files.get("image") or sent.files["images"], sent.body
+    if body.travel_token and body.credential:
+        raise MalformedInput("Send a travel token or a credential, not both.", code="two_claims")
     most = system.settings.max_image_pixels // (BURST_SHARE if len(files) > 1 else 1)
 
     @contextmanager
@@ -96,6 +99,7 @@ def _asked(gate_id: str, sent: Upload[CheckRequestBody], system: Dwarpal, slots:
         body.flight,
         CaptureSignature.parse(body.signature.key_id, body.signature.value) if body.signature else None,
         body.liveness_session,
+        SdJwt.parse(body.credential).text if body.credential else None,
     )
 
 

@@ -132,7 +132,7 @@ def test_a_purge_works_in_batches_and_tells_how_far_it_is(house: House) -> None:
     heard: list[int] = []
     assert house.retention.purge(progress=heard.append).templates == PURGE_BATCH + 1
     assert heard == [PURGE_BATCH, PURGE_BATCH + 1]
-    assert house.journal.calls.count("unit.commit") == 4, "two batches, one that finds nothing, and the nonces"
+    assert house.journal.calls.count("unit.commit") == 5, "two batches, one that finds nothing, credentials, nonces"
 
 
 def test_a_second_purge_finds_nothing(house: House, enrolled: Enrolled) -> None:

@@ -1,0 +1,1 @@
+"""Journey credentials: JOSE, SD-JWT and status lists around an encrypted template."""
