@@ -15,6 +15,7 @@ from services.cli.evaluate_identification import identification
 from services.cli.evaluate_inversion import inversion
 from services.cli.evaluate_morphing import morphing
 from services.cli.evaluate_networks import networks
+from services.cli.evaluate_quantization import quantization
 from services.cli.evaluate_report import report
 from services.cli.evaluate_robustness import robustness
 from services.cli.evaluate_unlinkability import unlinkability
@@ -33,6 +34,7 @@ app.command()(inversion)
 app.command()(morphing)
 app.command()(networks)
 app.command()(peers)
+app.command()(quantization)
 app.command()(unlinkability)
 app.command()(report)
 
