@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biometrics.credentials import LIST_SIZE, JourneyCredential, StatusPlace
-from biometrics.errors import NotPermitted
+from biometrics.errors import MalformedInput, NotPermitted
 from biometrics.quantization import quantize, restore
 from biometrics.records import EPOCH, Purpose
 from biometrics.types import Template
 from infra.audit.checkpoint import key_id
-from infra.credentials.jose import PublicKey, decrypt, encrypt
+from infra.credentials.jose import PublicKey, decode, decrypt, encrypt
 from infra.credentials.sd_jwt import SdJwt, issue_sd_jwt
 from infra.credentials.status_list import list_uri
 from infra.keys.store import KeyStore
@@ -65,6 +65,7 @@ class _Claims(BaseModel):
     model: Annotated[str, Field(pattern=_MODEL.pattern)]
     template: str
     flight: str | None = None
+    digests: list[str] = Field([], alias="_sd")
 
 
 def issuer_of(site: str) -> str:
@@ -87,6 +88,15 @@ def read_credential(text: str, key: PublicKey, site: str) -> JourneyCredential:
     except (ValidationError, ValueError):
         raise NotPermitted("This credential is not of this site.", code="credential_invalid") from None
     return JourneyCredential(place, purposes, claims.model, claims.template, claims.flight)
+
+
+def claimed_place(text: str) -> StatusPlace:
+    """Return the place that a credential names, without verifying anything; raise `MalformedInput`."""
+    try:
+        claims = _Claims.model_validate_json(decode(SdJwt.parse(text).token.split(".")[1]))
+    except (ValidationError, ValueError):
+        raise MalformedInput("This is not a journey credential.", code="malformed_credential") from None
+    return StatusPlace(claims.exp // _SECONDS, claims.status.status_list.idx)
 
 
 class SiteCredentials:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import audit, breach, evaluate, explain, gates, keys, models, privacy, rights, witness
+from services.cli import audit, breach, credentials, evaluate, explain, gates, keys, models, privacy, rights, witness
 from services.cli.bench import bench
 from services.cli.calibrate import calibrate
 from services.cli.demo import demo
@@ -63,6 +63,7 @@ app.command(rich_help_panel=SITE)(doctor)
 app.command(rich_help_panel=GATE)(enroll)
 app.command(rich_help_panel=GATE)(check)
 app.command(rich_help_panel=GATE)(withdraw)
+app.add_typer(credentials.app, name="credentials", rich_help_panel=GATE)
 app.add_typer(witness.app, name="witness", rich_help_panel=GATE)
 app.command(rich_help_panel=PROOF)(demo)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)

@@ -105,8 +105,9 @@ class Service:
         purposes: Sequence[str],
         notice: dict[str, JsonValue],
         adult: bool,
+        path: str = "/v1/enrollments",
     ) -> Answer:
-        """Enroll a traveller who read `notice` and agreed to `purposes`."""
+        """Enroll a traveller who read `notice` and agreed to `purposes`; other calls at `path` take the same."""
         consent: dict[str, JsonValue] = {
             "purposes": list(purposes),
             "notice_version": notice["version"],
@@ -118,9 +119,7 @@ class Service:
             "flight": flight,
             "departs_at": departs_at.isoformat() if departs_at else None,
         }
-        return self._multipart(
-            "/v1/enrollments", key, "enrollment", {"travel": travel, "consent": consent}, "images", images
-        )
+        return self._multipart(path, key, "enrollment", {"travel": travel, "consent": consent}, "images", images)
 
     def check(
         self,
@@ -133,6 +132,7 @@ class Service:
         flight: str | None = None,
         nonce: str | None = None,
         sign: Sign | None = None,
+        credential: str | None = None,
     ) -> Answer:
         """Check one traveller at a gate, by one image or a burst; `nonce` is given only to show what a replay does."""
         burst = [images] if isinstance(images, bytes) else images
@@ -144,6 +144,8 @@ class Service:
             body["signature"] = {"key_id": signature.key_id, "value": base64url(signature.value)}
         if token is not None:
             body["travel_token"] = token
+        if credential is not None:
+            body["credential"] = credential
         if flight is not None:
             body["flight"] = flight
         field = "image" if len(burst) == 1 else "images"

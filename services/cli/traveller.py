@@ -52,10 +52,10 @@ def enroll(
     as_json: AsJson = False,
 ) -> None:
     """Enroll a traveller from photographs. Without --i-consent it shows what there is to agree to, and ends."""
-    departure = _time(departs_at) if departs_at else None
-    with _service(url) as service:
-        notice = _done(service.get("/v1/notice", query={"lang": language}), NOTICE).body
-        _show_notice(notice, purpose)
+    departure = departure_time(departs_at) if departs_at else None
+    with open_service(url) as service:
+        notice = done(service.get("/v1/notice", query={"lang": language}), NOTICE).body
+        show_notice(notice, purpose)
         if not i_consent:
             raise CommandFailed("Nothing was sent. Add --i-consent if the traveller is 18 or older and agrees.")
         with waiting("Enrolling"):
@@ -68,7 +68,7 @@ def enroll(
                 notice=notice,
                 adult=True,
             )
-    created = _done(answer, ("travel_token", "travel_token_qr_png", "consent_receipt"))
+    created = done(answer, ("travel_token", "travel_token_qr_png", "consent_receipt"))
     if qr is not None:
         write_secret(qr, b64decode(created.text("travel_token_qr_png")))
     if receipt is not None:
@@ -87,17 +87,21 @@ def check(
     gate: Annotated[str, typer.Option(help="The gate whose key this is.")],
     token: Token = None,
     flight: Annotated[str | None, typer.Option(help="Walk-through: search this flight only.")] = None,
+    credential: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="In place of a token: the file of a journey credential."),
+    ] = None,
     device_key: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Sign with this key file of `gates keygen`.")
     ] = None,
     url: Url = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Check one traveller at a gate: with a token 1:1, without one as a walk-through. Exit code 0 only for admit.
+    """Check one traveller at a gate: by token or credential 1:1, else as a walk-through. Exit code 0 only for admit.
 
     One photograph, or a burst of 3 to 8 frames in the order of capture.
     """
-    with _service(url) as service, waiting("Checking"):
+    with open_service(url) as service, waiting("Checking"):
         answer = service.check(
             gate,
             [image.read_bytes() for image in images],
@@ -106,8 +110,9 @@ def check(
             token=_token(token),
             flight=flight,
             sign=_signer(device_key),
+            credential=credential_in(credential) if credential else None,
         )
-    decided = _done(answer, ("decision",))
+    decided = done(answer, ("decision",))
     if as_json:
         print_json(decided.body)
     else:
@@ -125,8 +130,8 @@ def withdraw(
     text = _token(token)
     if text is None:
         raise CommandFailed("Give the travel token: --token or DWARPAL_TOKEN.")
-    with _service(url) as service:
-        answer = _done(
+    with open_service(url) as service:
+        answer = done(
             service.delete(f"/v1/enrollments/{TravelToken.parse(text).enrollment_id}", key=text), ("receipt",)
         )
     if receipt is not None:
@@ -138,7 +143,8 @@ def withdraw(
         fields({"erased_at": proof["time"], "log_index": proof["log_index"], "receipt_id": proof["receipt_id"]})
 
 
-def _service(url: str) -> Service:
+def open_service(url: str) -> Service:
+    """Return the service at a URL."""
     from services.cli.service import Service
 
     return Service(url)
@@ -154,7 +160,13 @@ def _token(given: str | None) -> str | None:
     return sys.stdin.readline().strip() if given == "-" else given
 
 
-def _time(text: str) -> datetime:
+def credential_in(path: Path) -> str:
+    """Return the journey credential in a file; what is no text reads as one that no parser takes."""
+    return path.read_bytes().decode("ascii", "replace").strip()
+
+
+def departure_time(text: str) -> datetime:
+    """Read `--departs-at`."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -164,7 +176,7 @@ def _time(text: str) -> datetime:
     return time
 
 
-def _show_notice(notice: dict[str, JsonValue], wanted: list[Purpose]) -> None:
+def show_notice(notice: dict[str, JsonValue], wanted: list[Purpose]) -> None:
     """Show on standard error what the traveller agrees to, in the notice's language."""
     remark(f"{notice['title']} ({notice['language']}, {notice['version']})")
     remark(str(notice["introduction"]))
@@ -175,7 +187,7 @@ def _show_notice(notice: dict[str, JsonValue], wanted: list[Purpose]) -> None:
     remark(str(notice["retention"]))
 
 
-def _done(answer: Answer, needed: tuple[str, ...]) -> Answer:
+def done(answer: Answer, needed: tuple[str, ...]) -> Answer:
     """Return an answer that did what was asked; raise `CommandFailed` with the service's own words otherwise."""
     if answer.ok:
         if not all(name in answer.body for name in needed):

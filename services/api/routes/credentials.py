@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-from io import BytesIO
 from typing import Annotated
 
-import segno
 from fastapi import APIRouter, Depends, Path, Request, Response, Security, status
 from fastapi.security import HTTPAuthorizationCredentials
 
@@ -16,6 +14,7 @@ from biometrics.records import Consent
 from enrollment.credentials import IssuedCredential
 from infra.api_keys import Role
 from infra.credentials.journey import SiteCredentials, issuer_of
+from infra.credentials.qr import qr_png
 from infra.credentials.status_list import MEDIA_TYPE, sign_status_list
 from infra.receipts import consent_receipt, deletion_receipt
 from services.api.auth import Caller, System, allow, bearer, identify
@@ -94,7 +93,7 @@ def _issued(system: Dwarpal, issued: IssuedCredential, consent: Consent) -> Cred
     return CredentialIssued(
         credential_id=place.id,
         credential=issued.text,
-        credential_qr_png=base64.b64encode(credential_qr_png(issued.text)).decode(),
+        credential_qr_png=base64.b64encode(qr_png(issued.text)).decode(),
         expires_at=place.expires_at,
         purposes=sorted(consent.purposes),
         accepted=list(issued.accepted),
@@ -102,13 +101,6 @@ def _issued(system: Dwarpal, issued: IssuedCredential, consent: Consent) -> Cred
         audit_index=issued.audit_index,
         consent_receipt=JSON_OBJECT.validate_python(receipt),
     )
-
-
-def credential_qr_png(text: str) -> bytes:
-    """Return a credential's QR code as a PNG (low error correction, for a bright screen; 6 pixels a module)."""
-    png = BytesIO()
-    segno.make(text, error="l", micro=False).save(png, kind="png", scale=6)
-    return png.getvalue()
 
 
 def _place(
