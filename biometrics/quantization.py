@@ -18,17 +18,23 @@ Quantized = NDArray[np.int8]
 
 
 def quantize_rows(vectors: FloatArray) -> Quantized:
-    """Return n x 512 vectors as int8; a row of zeros stays one."""
-    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
-    scaled = np.divide(vectors * LARGEST, largest, out=np.zeros_like(vectors), where=largest > 0)
-    return np.asarray(np.rint(scaled), np.int8)
+    """Return n x 512 vectors as int8; a row of zeros stays one. What it needs on the way is overwritten."""
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, np.newaxis]
+    scaled = np.zeros_like(vectors)
+    np.divide(vectors, largest, out=scaled, where=largest > 0)
+    scaled *= LARGEST
+    np.rint(scaled, out=scaled)
+    try:
+        return np.asarray(scaled.astype(np.int8))
+    finally:
+        scaled.fill(0.0)
 
 
 def quantize(template: Template) -> bytearray:
     """Return a template as 512 bytes, which the caller overwrites."""
     numbers = quantize_rows(template.vector[np.newaxis])
     try:
-        return bytearray(numbers.tobytes())
+        return bytearray(numbers.data)
     finally:
         numbers.fill(0)
 
@@ -36,7 +42,7 @@ def quantize(template: Template) -> bytearray:
 def restore(data: bytes | bytearray) -> Template:
     """Return the unit vector of 512 bytes; raise `SealBroken` for what `quantize` never writes."""
     numbers = np.frombuffer(data, np.int8)
-    if numbers.shape != (EMBEDDING_SIZE,) or np.abs(numbers.astype(np.int16)).max() != LARGEST:
+    if numbers.shape != (EMBEDDING_SIZE,) or max(int(numbers.max()), -int(numbers.min())) != LARGEST:
         raise SealBroken("These bytes are no template.")
     vector = numbers.astype(np.float32)
     vector /= np.linalg.norm(vector)
