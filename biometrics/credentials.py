@@ -13,6 +13,9 @@ from biometrics.types import Template
 LIST_SIZE = 2**17
 """Places in one status list: more than the journeys that end in one hour at any airport."""
 
+END_OF_EPOCHS = 70_000_000
+"""Epochs lie below this, in the year 9955: later ones have no date."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatusPlace:
@@ -33,7 +36,7 @@ class StatusPlace:
     def parse(cls, text: str) -> StatusPlace:
         """Read a name; raise `MalformedInput`."""
         epoch, _, index = text.partition("-")
-        if not (_is_number(epoch) and _is_number(index)) or int(index) >= LIST_SIZE:
+        if not (_is_number(epoch) and _is_number(index)) or int(index) >= LIST_SIZE or int(epoch) >= END_OF_EPOCHS:
             raise MalformedInput("This is not the id of a credential.", code="malformed_credential_id")
         return cls(int(epoch), int(index))
 

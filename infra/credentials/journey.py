@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from biometrics.credentials import LIST_SIZE, JourneyCredential, StatusPlace
+from biometrics.credentials import END_OF_EPOCHS, LIST_SIZE, JourneyCredential, StatusPlace
 from biometrics.errors import MalformedInput, NotPermitted
 from biometrics.quantization import quantize, restore
 from biometrics.records import EPOCH, Purpose
@@ -59,7 +59,7 @@ class _Claims(BaseModel):
 
     iss: str
     vct: Literal["urn:dwarpal:journey:1"]
-    exp: Annotated[int, Field(gt=0, lt=2**40, multiple_of=_SECONDS)]
+    exp: Annotated[int, Field(gt=0, lt=END_OF_EPOCHS * _SECONDS, multiple_of=_SECONDS)]
     status: _Status
     purposes: str
     model: Annotated[str, Field(pattern=_MODEL.pattern)]

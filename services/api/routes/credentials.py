@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response, Security, status
 from fastapi.security import HTTPAuthorizationCredentials
 
-from biometrics.credentials import StatusPlace
+from biometrics.credentials import END_OF_EPOCHS, StatusPlace
 from biometrics.errors import MalformedInput, NotAuthenticated, NotFound, NotPermitted, UnusableFace
 from biometrics.records import Consent
 from enrollment.credentials import IssuedCredential
@@ -155,7 +155,7 @@ def revoke(system: System, place: Annotated[StatusPlace, Depends(_place)]) -> De
 
 
 @router.get("/v1/status/{epoch}", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
-def status_list(epoch: Annotated[int, Path(ge=0, lt=10**9)], system: System) -> Response:
+def status_list(epoch: Annotated[int, Path(ge=0, lt=END_OF_EPOCHS)], system: System) -> Response:
     """Return an hour's status list as a signed token (draft-ietf-oauth-status-list); 404 once it is over."""
     storage = system.storage
     now = storage.now()

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biometrics.comparison import cosine
-from biometrics.credentials import LIST_SIZE, JourneyCredential, StatusPlace
+from biometrics.credentials import END_OF_EPOCHS, LIST_SIZE, JourneyCredential, StatusPlace
 from biometrics.errors import DwarpalError, KeyDestroyed, MalformedInput, NotPermitted, SealBroken
 from biometrics.quantization import restore
-from biometrics.records import GATE_PURPOSES, Gate, Purpose, epoch_end
+from biometrics.records import GATE_PURPOSES, Gate, Purpose, epoch_end, epoch_of
 from infra.credentials.journey import SiteCredentials
 from infra.credentials.qr import qr_png, qr_version
 from infra.credentials.sd_jwt import MOST_CHARACTERS, SdJwt
@@ -206,17 +206,18 @@ def test_withholding_is_for_the_holder_to_choose() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1-", "-1", "1-131072", "01-1", "1-01", "1-1-1", "a-1", "٣-1", "1" * 11 + "-1"]
+    "text", ["", "1", "1-", "-1", "1-131072", "70000000-1", "01-1", "1-01", "1-1-1", "a-1", "٣-1", "1" * 11 + "-1"]
 )
 def test_what_is_no_id_is_malformed(text: str) -> None:
     with pytest.raises(MalformedInput):
         StatusPlace.parse(text)
 
 
-@given(st.integers(0, 10**9), st.integers(0, LIST_SIZE - 1))
+@given(st.integers(0, END_OF_EPOCHS - 1), st.integers(0, LIST_SIZE - 1))
 def test_an_id_has_one_spelling(epoch: int, index: int) -> None:
     place = StatusPlace(epoch, index)
     assert StatusPlace.parse(place.id) == place
+    assert epoch_of(place.expires_at) == epoch
 
 
 def test_the_qr_code_reads_back() -> None:
