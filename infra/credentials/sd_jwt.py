@@ -3,7 +3,7 @@
     <JWS> ~ <disclosure> ~ ... ~
 
 A disclosure is base64url of [salt, name, value]; the JWS holds its SHA-256 in `_sd`. There is no key binding: the face
-is what binds a credential to its holder (docs/adr/0015).
+is what binds a credential to its holder (docs/adr/0016).
 """
 
 from __future__ import annotations
