@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test browser screenshots check format format-check lint types layers docs openapi train-pad train-embedder evaluate evaluate-liveness compare-peers lock clean
+.PHONY: help demo test browser screenshots messages check format format-check lint types layers docs openapi train-pad train-embedder evaluate evaluate-liveness compare-peers lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,11 @@ openapi: $(DEV)  ## write docs/openapi.json anew
 
 screenshots: $(DEV) browser  ## take docs/screenshots anew in Chromium
 	@$(BIN)/python -m tests.browser.screenshots
+
+messages: $(DEV)  ## bring the catalogs of the pages up to date with the templates
+	@mkdir -p build && $(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap --omit-header -o build/messages.pot services/web/templates
+	@for language in bn hi mr ur; do $(BIN)/pybabel -q update --no-fuzzy-matching --no-wrap --omit-header \
+		-i build/messages.pot -o services/web/locale/$$language.po -l $$language || exit 1; done
 
 train-pad: $(TRAIN)  ## train the PAD network (ARGS='--data FILE ...')
 	@$(BIN)/python -m training.train_pad $(ARGS)

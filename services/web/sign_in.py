@@ -65,16 +65,16 @@ def count_failure(request: Request) -> None:
 
 
 def home_of(key: ApiKey) -> str:
-    """Return the page that a key's holder works at."""
+    """Return where a key's holder works; officers, auditors and administrators have no page of their own so far."""
     match key.role:
         case Role.GATE:
             return f"/gate/{key.gate_id}"
         case Role.AUDITOR:
-            return "/audit"
+            return "/v1/audit/entries"
         case Role.ENROLLER:
             return "/"
         case Role.OFFICER | Role.ADMIN:
-            return "/desk"
+            return "/v1/gates"
 
 
 def staff(system: Dwarpal, request: Request, *roles: Role) -> tuple[WebSession, ApiKey] | Response:

@@ -19,10 +19,14 @@ LANGUAGE_COOKIE = "dwarpal-language"
 
 @cache
 def catalog(language: str) -> gettext.NullTranslations:
-    """Return the words of a language, read from its text form, so that no compiled catalog can fall behind."""
-    if language == "en":
+    """Return the words of a language, read from its text form, so that no compiled catalog can fall behind.
+
+    A language without a catalog has the English words around its notice.
+    """
+    source = files("services.web").joinpath("locale", f"{language}.po")
+    if not source.is_file():
         return gettext.NullTranslations()
-    with files("services.web").joinpath("locale", f"{language}.po").open("rb") as file:
+    with source.open("rb") as file:
         messages = read_po(file, locale=language)
     compiled = BytesIO()
     write_mo(compiled, messages)
