@@ -38,6 +38,10 @@ GATES = {"entry-1": Purpose.ENTRY, "security-1": Purpose.SECURITY, "boarding-1":
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Long drills have a short form in the suite."""
+    parser.addoption("--races", type=int, default=25, help="races of a withdrawal against checks, on each database")
+    parser.addoption(
+        "--kills", type=int, default=6, help="times that the service is killed (tests/e2e/test_kill_drill.py)"
+    )
     parser.addoption("--soak", type=int, default=10, help="checks of one gate's screen (tests/browser/test_soak.py)")
 
 
