@@ -59,7 +59,7 @@ screenshots: $(DEV) browser  ## take docs/screenshots anew in Chromium
 
 messages: $(DEV)  ## bring the catalogs of the pages up to date with the templates
 	@mkdir -p build && $(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap --omit-header -o build/messages.pot services/web/templates
-	@for language in bn hi mr ur; do $(BIN)/pybabel -q update --no-fuzzy-matching --no-wrap --omit-header \
+	@for language in bn hi mr ta te ur; do $(BIN)/pybabel -q update --no-fuzzy-matching --no-wrap --omit-header \
 		-i build/messages.pot -o services/web/locale/$$language.po -l $$language || exit 1; done
 
 train-pad: $(TRAIN)  ## train the PAD network (ARGS='--data FILE ...')

@@ -41,7 +41,7 @@ def test_every_text_is_translated_and_none_is_left_over(language: str) -> None:
 def test_the_catalogs_are_in_use() -> None:
     assert catalog("hi").gettext("Begin") == "शुरू करें"
     assert catalog("en").gettext("Begin") == "Begin"
-    assert {"bn", "hi", "mr", "ur"} <= set(TRANSLATED) <= set(LANGUAGES)
+    assert set(TRANSLATED) == set(LANGUAGES) - {"en"}
     for language in TRANSLATED:
         assert catalog(language).gettext("Welcome") != "Welcome"
 
