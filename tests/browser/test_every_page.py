@@ -23,6 +23,17 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 
+BEYOND = """() => [...document.querySelectorAll("body *")]
+  .filter((part) => part.checkVisibility({ visibilityProperty: true }) && !part.closest("svg, video, .unseen, .skip"))
+  .filter((part) => {
+    for (let around = part; around; around = around.parentElement) {
+      if (["auto", "scroll"].includes(getComputedStyle(around).overflowX)) return false;
+    }
+    const { left, right, width } = part.getBoundingClientRect();
+    return width && (right > innerWidth + 1 || left < -1);
+  })
+  .map((part) => part.outerHTML.slice(0, 120))"""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -64,7 +75,13 @@ def examine(state: State, look: Look, browser: Browser, chromium: Chromium) -> l
     try:
         watched = chromium.open(context, state.path)
         state.reach(watched, chromium)
-        return [*accessibility(watched.page), *watched.errors, *watched.foreign, *pace(watched.page)]
+        return [
+            *accessibility(watched.page),
+            *beyond(watched.page),
+            *watched.errors,
+            *watched.foreign,
+            *pace(watched.page),
+        ]
     finally:
         context.close()
 
@@ -79,6 +96,11 @@ def accessibility(page: Page) -> list[str]:
         for violation in found.response["violations"]
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+def beyond(page: Page) -> list[str]:
+    """Return what lies beyond the screen's sides and cannot be scrolled to (WCAG 1.4.10)."""
+    return [f"beyond the screen: {html}" for html in page.evaluate(BEYOND)]
 
 
 def pace(page: Page) -> list[str]:

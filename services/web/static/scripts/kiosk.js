@@ -14,6 +14,7 @@ const SHOWN = { admit: 4000, deny: 6000, refer: 8000 };
 const LEFT_AFTER = 3;
 const CALM_AFTER = 6;
 const RETRY = 3000;
+const FRONT_PATIENCE = 15_000;
 const CHALLENGE_PIXELS = 640;
 const CHALLENGE_FRAMES = 2;
 const CHALLENGE_INTERVAL = 110;
@@ -150,6 +151,28 @@ async function challenge() {
   return state;
 }
 
+// The last movement leaves the head turned or near: the check waits until the face is at the front again. A picture that
+// is no good costs no second challenge, for as long as the session lives.
+async function checkFromFront(session) {
+  const signal = AbortSignal.timeout(FRONT_PATIENCE);
+  for (;;) {
+    show("look", { title: word("face_camera"), text: "", look: true });
+    const ready = await guide(camera, {
+      signal,
+      seen: ({ hint, problem }) => {
+        $("camera").dataset.ready = hint === "ready" ? "yes" : "no";
+        tell($("hint"), hintWord(hint));
+        if (problem) throw problem;
+      },
+    });
+    try {
+      return await check(session);
+    } catch (problem) {
+      if (problem.status !== 422 || !ready) throw problem;
+    }
+  }
+}
+
 const HINT_OF = { face_not_found: "face_not_found", multiple_faces: "multiple_faces", face_too_small: "come_closer", too_dark: "more_light", too_bright: "less_light", too_blurred: "hold_still", extreme_pose: "look_straight", occluded: "uncover" };
 
 async function decide(answer) {
@@ -189,7 +212,7 @@ async function serve() {
       }
       session = state.session_id;
     }
-    await decide(await check(session));
+    await decide(await (session ? checkFromFront(session) : check()));
   } catch (problem) {
     if (problem.status === 422) return; // the picture was no good after all: guide again
     throw problem;

@@ -21,7 +21,9 @@ TRANSLATED = sorted(file.stem for file in LOCALE.glob("*.po"))
 @cache
 def said() -> frozenset[str]:
     """Return every text of the templates."""
-    found = extract_from_dir("services/web/templates", [("**.j2", "jinja2")], options_map={"**.j2": {"silent": "false"}})
+    found = extract_from_dir(
+        "services/web/templates", [("**.j2", "jinja2")], options_map={"**.j2": {"silent": "false"}}
+    )
     return frozenset(str(message) for _, _, message, _, _ in found)
 
 
