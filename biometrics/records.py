@@ -238,6 +238,20 @@ class EventKind(StrEnum):
     RIGHTS_READ = "rights_read"
     RIGHTS_DECIDED = "rights_decided"
     RIGHTS_ERASED = "rights_erased"
+    SIGNING_KEY_ROTATED = "signing_key_rotated"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotation:
+    """The former and the new public signing key, raw, in hexadecimal: Ed25519, and ML-DSA-44 where there is one.
+
+    The log's entry with them, under a checkpoint that the former key signed, is what vouches for the new one.
+    """
+
+    old_key: str
+    new_key: str
+    old_pq_key: str | None = None
+    new_pq_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +274,4 @@ class AuditEvent:
     reason: str | None = None
     expires_at: datetime | None = None
     count: int | None = None
+    rotation: KeyRotation | None = None

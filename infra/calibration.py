@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from biometrics.card import OperatingPoint
 from biometrics.errors import CalibrationUnusable, LogInconsistent
 from biometrics.records import EventKind
 from infra.audit.canonical import JSON, canonical
+from infra.audit.checkpoint import key_id
 from infra.audit.log import SqlAuditLog
 from infra.keys.replace import replace_file
 from infra.mtcnn_cache import cache_key, weight_files
@@ -146,8 +147,8 @@ def sign_record(record: CalibrationRecord, key: Ed25519PrivateKey, site: str) ->
     return canonical(sign_receipt(KIND, body, key, site))
 
 
-def verify_record(content: bytes, public_key: Ed25519PublicKey, site: str) -> SignedRecord:
-    """Read a record; raise `CalibrationUnusable` unless this key signed exactly these bytes for this site."""
+def verify_record(content: bytes, public_keys: Sequence[Ed25519PublicKey], site: str) -> SignedRecord:
+    """Read a record; raise `CalibrationUnusable` unless one of these keys signed exactly these bytes for this site."""
     try:
         receipt = json.loads(content)
         if not isinstance(receipt, dict) or canonical(receipt) != content:
@@ -156,7 +157,7 @@ def verify_record(content: bytes, public_key: Ed25519PublicKey, site: str) -> Si
         raise CalibrationUnusable(
             "The calibration record is damaged: it is not canonical JSON.", code="calibration_malformed"
         ) from None
-    _check_signature(receipt, public_key, site)
+    _check_signature(receipt, public_keys, site)
     try:
         record = CalibrationRecord.model_validate({k: v for k, v in receipt.items() if k not in _ENVELOPE})
         record.operating_points, record.time  # noqa: B018 - they read the numbers and the time
@@ -167,9 +168,10 @@ def verify_record(content: bytes, public_key: Ed25519PublicKey, site: str) -> Si
     return SignedRecord(record, hashlib.sha256(content).hexdigest())
 
 
-def _check_signature(receipt: Mapping[str, JSON], public_key: Ed25519PublicKey, site: str) -> None:
+def _check_signature(receipt: Mapping[str, JSON], public_keys: Sequence[Ed25519PublicKey], site: str) -> None:
+    named = [key for key in public_keys if key_id(site, key).hex() == receipt.get("key_id")]
     try:
-        verify_receipt(receipt, public_key)
+        verify_receipt(receipt, *(named or public_keys)[:1])
     except LogInconsistent as error:
         if error.code == "receipt_of_another_key":
             raise CalibrationUnusable(
@@ -212,8 +214,12 @@ def logged_record(log: SqlAuditLog) -> str | None:
     return named[1]
 
 
-def read_record(data_dir: Path, logged: str | None, public_key: Ed25519PublicKey, site: str) -> SignedRecord | None:
-    """Return the record in force, or None if the site never calibrated.
+def read_record(
+    data_dir: Path, logged: str | None, public_keys: Sequence[Ed25519PublicKey], site: str
+) -> SignedRecord | None:
+    """Return the record in force, or None if the site never calibrated; a former signing key's signature counts too.
+
+    The log names the very bytes that are in force, so that a stolen former key brings no other record in.
 
     Raises `CalibrationUnusable` if it is missing or not genuine, or if records lie there of which the log knows none.
     """
@@ -234,7 +240,7 @@ def read_record(data_dir: Path, logged: str | None, public_key: Ed25519PublicKey
             "`dwarpal calibrate` again.",
             code="calibration_missing",
         ) from None
-    signed = verify_record(content, public_key, site)
+    signed = verify_record(content, public_keys, site)
     if signed.sha256 != logged:
         raise CalibrationUnusable(
             "The calibration record is not the one that the audit log says is in force.", code="calibration_not_logged"

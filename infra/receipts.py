@@ -58,10 +58,8 @@ def verify_receipt(receipt: Mapping[str, JSON], public_key: Ed25519PublicKey) ->
         raise LogInconsistent("The receipt's signature is wrong.", code="receipt_signature") from None
 
 
-def deletion_receipt(
-    *, log: SqlAuditLog, index: int, epoch: int, key: Ed25519PrivateKey, site: str, now: datetime
-) -> dict[str, JSON]:
-    """Return the proof that entry `index`, a deletion, stands in the log under a checkpoint signed here.
+def deletion_receipt(*, log: SqlAuditLog, index: int, epoch: int, now: datetime) -> dict[str, JSON]:
+    """Return the proof that entry `index`, a deletion, stands in the log under a checkpoint; one key signs both.
 
     `inclusion_proof` is a list of hexadecimal hashes for the checkpoint's tree; the leaf tells the
     time of deletion, `time` that of the receipt. Raises `LogInconsistent` if the entry does not stand in the
@@ -83,7 +81,7 @@ def deletion_receipt(
         "inclusion_proof": [step.hex() for step in proof],
         "checkpoint": log.published(checkpoint),
     }
-    return sign_receipt("deletion", body, key, site)
+    return sign_receipt("deletion", body, log.signer.key(), log.site)
 
 
 def consent_receipt(

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     key_passphrase: SecretStr | None = Field(
         None, description="Passphrase of the key file; without one a machine key file of mode 0600 is used."
     )
+    key_passphrase_next: SecretStr | None = Field(
+        None,
+        description="Passphrase that `dwarpal keys rotate --root` seals the key file with; either of the two opens it.",
+    )
     cache_dir: Path = Field(
         Path.home() / ".cache" / "dwarpal",
         description="Converted networks, keyed by SHA-256; may be deleted at any time.",

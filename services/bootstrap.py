@@ -112,9 +112,32 @@ def build_storage(settings: Settings) -> Storage:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = build_engine(settings.effective_database_url)
     migrate(engine)
-    passphrase = settings.key_passphrase.get_secret_value() if settings.key_passphrase else None
-    keys = FileKeyStore(settings.data_dir / "keys" / "keys.dwarpal", passphrase=passphrase)
-    return Storage(settings, build_clock(settings), engine, keys)
+    storage = Storage(settings, build_clock(settings), engine, build_file_keys(settings))
+    finish_rotation(storage)
+    return storage
+
+
+def build_file_keys(settings: Settings) -> FileKeyStore:
+    """Open the key file; raise `SealBroken` or `NotReady`."""
+    passphrase, following = (
+        secret.get_secret_value() if secret else None
+        for secret in (settings.key_passphrase, settings.key_passphrase_next)
+    )
+    path = settings.data_dir / "keys" / "keys.dwarpal"
+    return FileKeyStore(path, passphrase=passphrase, next_passphrase=following)
+
+
+def finish_rotation(storage: Storage) -> bool:
+    """Promote a prepared signing key whose rotation stands in the log already; say whether there was one."""
+    prepared = storage.keys.prepared_signing_key()
+    if prepared is None:
+        return False
+    with storage.reading() as unit:
+        logged = unit.log.signer.time_of(prepared)
+    if logged is None:
+        return False
+    storage.keys.promote_signing_key(logged)
+    return True
 
 
 def build_networks(settings: Settings) -> Networks:

@@ -119,7 +119,7 @@ def put_in_force(storage: Storage, record: CalibrationRecord) -> tuple[SignedRec
     """
     settings, key = storage.settings, storage.keys.signing_key()
     content = sign_record(record, key, settings.site)
-    signed = verify_record(content, key.public_key(), settings.site)
+    signed = verify_record(content, [key.public_key()], settings.site)
     path = store_record(settings.data_dir, content)
     with storage.unit_of_work() as unit:
         reason = log_reason(signed.sha256)

@@ -11,6 +11,7 @@ from biometrics.card import ModelCard
 from biometrics.comparison import Measured
 from biometrics.errors import CalibrationUnusable, ModelUnusable
 from infra.calibration import CalibrationRecord, SignedRecord, check_fits, logged_record, read_record
+from infra.keys.store import public_signing_keys
 from infra.models import weights_folder
 from infra.settings import Settings
 
@@ -69,7 +70,7 @@ def record_in_force(storage: Storage) -> SignedRecord | None:
     with storage.reading() as unit:
         logged = logged_record(unit.log)
     settings = storage.settings
-    return read_record(settings.data_dir, logged, storage.keys.signing_key().public_key(), settings.site)
+    return read_record(settings.data_dir, logged, public_signing_keys(storage.keys), settings.site)
 
 
 def by_card(card: ModelCard, settings: Settings) -> Calibration:

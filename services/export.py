@@ -20,7 +20,6 @@ def export_log(
     with storage.reading() as unit:
         return export_bundle(
             unit.log,
-            storage.keys,
             stream,
             now=storage.now(),
             purge_interval_seconds=storage.settings.purge_interval_seconds,
@@ -30,9 +29,11 @@ def export_log(
 
 def verifier_key_of(storage: Storage) -> str:
     """Return the C2SP verifier key of the site's checkpoints and receipts, which the site publishes."""
-    return verifier_key(storage.settings.site, storage.keys.signing_key().public_key())
+    with storage.reading() as unit:
+        return verifier_key(unit.log.site, unit.log.signer.key().public_key())
 
 
 def post_quantum_key_of(storage: Storage) -> str | None:
     """Return the verifier key of the site's ML-DSA-44 signatures on checkpoints; None where there are none."""
-    return post_quantum_vkey(storage.settings.site, storage.keys)
+    with storage.reading() as unit:
+        return post_quantum_vkey(unit.log.site, unit.log.signer.key())

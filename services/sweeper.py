@@ -10,7 +10,7 @@ import structlog
 from infra.idempotency import IdempotencyStore
 from infra.telemetry import fault
 from infra.web_sessions import WebSessions
-from services.bootstrap import Dwarpal, Storage
+from services.bootstrap import Dwarpal, Storage, finish_rotation
 
 log = structlog.get_logger()
 
@@ -62,7 +62,8 @@ class Sweeper:
 
 
 def tidy_and_sign(storage: Storage) -> None:
-    """End a sweep: forget kept answers and page sessions that are over, and sign a checkpoint of the log."""
+    """End a sweep: finish an interrupted rotation, forget what is over of answers and sessions, sign a checkpoint."""
+    finish_rotation(storage)
     with storage.unit_of_work() as unit:
         IdempotencyStore(unit.session, storage.keys).forget_before(storage.now())
         WebSessions(unit.session).forget_before(storage.now())

@@ -31,6 +31,7 @@ from biometrics.records import (
 )
 from biometrics.sessions import LivenessSession, LivenessStatus
 from biometrics.types import EMBEDDING_SIZE, Face, FloatArray, Pixels, Template
+from infra.keys.store import RetiredKey
 from liveness.pad import BurstAssessment, PadAssessment, fused
 
 
@@ -52,6 +53,8 @@ class FakeKeyStore:
         self.destroyed: set[int] = set()
         self.unconfirmed: set[int] = set()
         self._signing_key = Ed25519PrivateKey.generate()
+        self._next: Ed25519PrivateKey | None = None
+        self._retired: list[RetiredKey] = []
 
     def epoch_key(self, epoch: int, *, create: bool = False) -> bytes:
         return self._pair(epoch, create)[0]
@@ -61,6 +64,21 @@ class FakeKeyStore:
 
     def signing_key(self) -> Ed25519PrivateKey:
         return self._signing_key
+
+    def next_signing_key(self) -> Ed25519PrivateKey:
+        self._next = self._next or Ed25519PrivateKey.generate()
+        return self._next
+
+    def prepared_signing_key(self) -> Ed25519PrivateKey | None:
+        return self._next
+
+    def promote_signing_key(self, now: datetime) -> None:
+        if self._next is not None:
+            self._retired.append(RetiredKey(self._signing_key.public_key(), now))
+            self._signing_key, self._next = self._next, None
+
+    def retired_signing_keys(self) -> tuple[RetiredKey, ...]:
+        return tuple(self._retired)
 
     def ended_epochs(self, now: datetime) -> list[int]:
         return sorted(epoch for epoch in self.keys.keys() | self.unconfirmed if epoch_end(epoch) <= now)

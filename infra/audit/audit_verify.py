@@ -79,6 +79,7 @@ class Report:
     checks: int = 0
     admitted: int = 0
     epochs_destroyed: int = 0
+    rotations: int = 0
     latest_deletion_seconds: float = 0.0
     key_pinned: bool = False
     post_quantum: bool = False
@@ -229,9 +230,14 @@ class VerifierKey:
             raise ValueError("not a verifier key")
         return cls(name, key_id, key[0], key[1:])
 
+    @classmethod
+    def of(cls, name: str, kind: int, public: bytes) -> VerifierKey:
+        """Make the key of a name from its raw bytes."""
+        return cls(name, hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4], kind, public)
+
     @property
     def label(self) -> str:
-        """Name and key id, which tell a witness's keys apart."""
+        """Name and key id, which tell keys apart."""
         return f"{self.name}+{self.key_id.hex()}"
 
     def signed(self, checkpoint: Checkpoint) -> int | None:
@@ -288,7 +294,7 @@ _TEXT_FIELDS = {
     "event": re.compile(
         "enrolled|checked|moved_out|moved_in|withdrawn|expired|reviewed|epoch_destroyed|gate_created"
         "|gate_changed|device_key_added|device_key_revoked|liveness_ended|key_created|key_revoked|purged|calibrated"
-        "|rights_received|rights_read|rights_decided|rights_erased"
+        "|rights_received|rights_read|rights_decided|rights_erased|signing_key_rotated"
     ),
     "event_id": _CODE,
     "policy": _CODE,
@@ -297,6 +303,10 @@ _TEXT_FIELDS = {
     "purpose": re.compile("entry|security|boarding|walk_through"),
     "subject": re.compile("[0-9a-f]{64}"),
     "gate": re.compile(r"[^\s\x00-\x20\x7f]{1,100}"),
+    "old_key": re.compile("[0-9a-f]{64}"),
+    "new_key": re.compile("[0-9a-f]{64}"),
+    "old_pq_key": re.compile("[0-9a-f]{2624}"),
+    "new_pq_key": re.compile("[0-9a-f]{2624}"),
 }
 _NUMBER_FIELDS = {"v", "epoch", "count"}
 _ALWAYS = {"v", "time", "event", "event_id", "policy"}
@@ -525,6 +535,18 @@ def _seconds(then: datetime, now: datetime) -> str:
 # --- The bundle ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Reign:
+    """A signing key of the log, and the size at which it was retired; `size` is None for the key in force."""
+
+    key: VerifierKey
+    size: int | None = None
+
+    def covers(self, size: int) -> bool:
+        """Say whether the key may sign the log of a size: a former key signs nothing beyond its own rotation."""
+        return self.size is None or size <= self.size
+
+
 @dataclass
 class _Bundle:
     """What stands around the entries: the header, and the root that somebody signed for each size."""
@@ -538,6 +560,14 @@ class _Bundle:
     entries: int
     roots: dict[int, bytes] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)  # by size: the earliest time at which a witness saw the log
+    pins: list[VerifierKey] = field(default_factory=list)  # the site's keys that the auditor brought along
+    former: list[_Reign] = field(default_factory=list)  # before the key in force, Ed25519 and ML-DSA-44
+    vouched: set[str] = field(default_factory=set)  # labels of the keys that signed the end of their own reign
+
+    @property
+    def reigns(self) -> list[_Reign]:
+        """All keys of the log."""
+        return [*self.former, _Reign(self.key), *([_Reign(self.post_quantum)] if self.post_quantum else [])]
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -586,7 +616,7 @@ def _read_header(line: bytes, pins: _Pins, margin_seconds: float, report: Report
         own_second = None if second is None else VerifierKey.parse(str(second), (ML_DSA_44,))
     except (KeyError, ValueError, RecursionError):
         raise UnreadableError(f"the first line is not the header of a {FORMAT} file") from None
-    key = own if pins.vkey is None else _pinned(pins.vkey, ED25519)
+    brought = [] if pins.vkey is None else [_pinned(pins.vkey, ED25519)]
     witnesses = [_pinned(text, COSIGNATURE_V1, ML_DSA_44) for text in pins.witnesses]
     report.site, report.exported_at, report.key_pinned = site, str(header["exported_at"]), pins.vkey is not None
     if pins.vkey is None:
@@ -594,23 +624,68 @@ def _read_header(line: bytes, pins: _Pins, margin_seconds: float, report: Report
             "THE KEY WAS NOT PINNED: the signatures were checked against the key in the file itself, which whoever "
             "forged the file would have put there. Pass --vkey with the key that the site published."
         )
-    if own.key_id != key.key_id or own.name != key.name or site != key.name:
-        report.fail("other_key", "the bundle belongs to another site or is signed by another key")
     if pins.pq_vkey is not None:
-        pinned = _pinned(pins.pq_vkey, ML_DSA_44)
-        if own_second not in (None, pinned) or pinned.name != key.name:
-            report.fail("other_key", "the bundle names another ML-DSA-44 key")
-        own_second = pinned
+        brought.append(_pinned(pins.pq_vkey, ML_DSA_44))
     elif own_second is not None and MLDSA44PublicKey is None:
         report.warn("the ML-DSA-44 signatures were not checked: this version of `cryptography` has no ML-DSA")
         own_second = None
+    if own.name != site:
+        report.fail("other_key", "the bundle names another site's key")
     if header.get("retention_hours") != RETENTION_HOURS:
         report.fail("header_limits", f"the retention is not {RETENTION_HOURS} hours")
     if not 0 < interval <= MAX_PURGE_INTERVAL:
         report.fail("header_limits", f"the purger must run at least every {MAX_PURGE_INTERVAL} s")
         interval = MAX_PURGE_INTERVAL
     grace = timedelta(seconds=interval + margin_seconds)
-    return _Bundle(header, key, own_second, witnesses, exported_at, grace, 0)
+    return _Bundle(header, own, own_second, witnesses, exported_at, grace, 0, pins=brought)
+
+
+def _rotation(line: bytes) -> Fields | None:
+    """Return the fields of a rotation's entry, None for every other line; raise `ValueError` if it names no keys."""
+    if b'"event":"signing_key_rotated"' not in line:
+        return None
+    fields = parse_object(line)
+    for name in ("old_key", "new_key"):
+        if not _TEXT_FIELDS[name].fullmatch(str(fields.get(name))):
+            raise ValueError("a rotation that names no keys")
+    return fields
+
+
+def _settle_keys(bundle: _Bundle, rotations: Sequence[tuple[int, Fields]], report: Report) -> None:
+    """Put the keys that signed this log in their order, and hold the pinned ones against them."""
+    site, in_force = bundle.key.name, {"key": bundle.key, "pq_key": bundle.post_quantum}
+    kinds = {"key": ED25519, "pq_key": ML_DSA_44}
+    for index, fields in reversed(rotations):
+        for which, kind in kinds.items():
+            if MLDSA44PublicKey is None and kind == ML_DSA_44:
+                continue
+            old, new, following = fields.get(f"old_{which}"), fields.get(f"new_{which}"), in_force[which]
+            if new is not None and following is None and index == rotations[-1][0]:
+                following = bundle.post_quantum = VerifierKey.of(site, kind, bytes.fromhex(str(new)))
+            if new != (following and following.public.hex()):
+                report.fail("rotation_broken", "names another key than the one that follows", index)
+            in_force[which] = None if old is None else VerifierKey.of(site, kind, bytes.fromhex(str(old)))
+            if former := in_force[which]:
+                bundle.former.append(_Reign(former, index + 1))
+    report.rotations = len(rotations)
+    known = {reign.key.label: reign for reign in bundle.reigns}
+    for pinned in bundle.pins:
+        reign = known.get(pinned.label)
+        if reign is None or reign.key != pinned:
+            report.fail("other_key", "the bundle belongs to another site or is signed by another key")
+            if pinned.kind == ED25519:
+                bundle.key, bundle.former = pinned, []
+            else:
+                bundle.post_quantum = pinned
+        elif reign.size is not None:
+            newest = bundle.key if pinned.kind == ED25519 else bundle.post_quantum
+            report.warn(f"the pinned key {pinned.label} was retired by entry {reign.size - 1}: pin {_text(newest)}")
+
+
+def _text(key: VerifierKey | None) -> str:
+    return (
+        "its successor" if key is None else f"{key.label}+{base64.b64encode(bytes([key.kind]) + key.public).decode()}"
+    )
 
 
 def _expect_root(bundle: _Bundle, text: str, origin: str, report: Report) -> Checkpoint | None:
@@ -619,9 +694,14 @@ def _expect_root(bundle: _Bundle, text: str, origin: str, report: Report) -> Che
         checkpoint = Checkpoint.parse(text)
         if checkpoint.origin != bundle.key.name:
             raise ValueError("of another log")
-        if bundle.key.signed(checkpoint) is None:
+        signers = [reign for reign in bundle.reigns if reign.key.signed(checkpoint) is not None]
+        own = [reign for reign in signers if reign.key.kind == ED25519]
+        if not own:
             raise ValueError("not signed by the log's key")
-        signed_twice = bundle.post_quantum is not None and bundle.post_quantum.signed(checkpoint) is not None
+        if not any(reign.covers(checkpoint.size) for reign in own):
+            raise ValueError("signed by a key that had been retired before")
+        bundle.vouched |= {reign.key.label for reign in signers if reign.size == checkpoint.size}
+        signed_twice = len(own) < len(signers)
         for witness in bundle.witnesses:
             _hear(bundle, witness, checkpoint, report)
     except ValueError as error:
@@ -648,6 +728,7 @@ def _survey(path: Path, pins: _Pins, margin_seconds: float, report: Report) -> _
     """First pass: the header, the number of entries and all checkpoints."""
     bundle: _Bundle | None = None
     last: Checkpoint | None = None
+    rotations: list[tuple[int, Fields]] = []
     at_checkpoints = False
     with path.open("rb") as stream:
         try:
@@ -655,11 +736,15 @@ def _survey(path: Path, pins: _Pins, margin_seconds: float, report: Report) -> _
                 if bundle is None:
                     bundle = _read_header(line, pins, margin_seconds, report)
                 elif _is_checkpoint(line):
+                    if not at_checkpoints:
+                        _settle_keys(bundle, rotations, report)
                     at_checkpoints = True
                     last = _expect_root(bundle, _checkpoint_text(line), "a checkpoint in the bundle", report)
                 elif at_checkpoints:
                     report.fail("malformed", "an entry stands after the checkpoints")
                 else:
+                    if (rotation := _rotation(line)) is not None:
+                        rotations.append((bundle.entries, rotation))
                     bundle.entries += 1
         except ValueError as error:
             if bundle is None:
@@ -671,6 +756,9 @@ def _survey(path: Path, pins: _Pins, margin_seconds: float, report: Report) -> _
         report.fail("truncated", "the bundle does not end with a checkpoint")
     elif last is not None and last.size < bundle.entries:
         report.fail("unsigned_entries", f"{bundle.entries} entries, but the last checkpoint covers {last.size}")
+    for reign in bundle.former:
+        if reign.key.label not in bundle.vouched:
+            report.fail("rotation_unvouched", "the former key did not sign this change of keys", (reign.size or 0) - 1)
     if last is not None and bundle.post_quantum is not None:
         report.post_quantum = bundle.post_quantum.signed(last) is not None
         if not report.post_quantum:
@@ -737,7 +825,8 @@ def _read_receipt(path: Path, bundle: _Bundle, report: Report) -> tuple[int, byt
     except (OSError, ValueError, RecursionError):
         raise UnreadableError(f"{path} is not a receipt") from None
     try:
-        bundle.key.verify_receipt(receipt)
+        reign = next((r for r in bundle.reigns if r.key.key_id.hex() == receipt.get("key_id")), _Reign(bundle.key))
+        reign.key.verify_receipt(receipt)
         if receipt.get("kind") != "deletion":
             return None
         index, leaf = receipt["log_index"], receipt["leaf"].encode("ascii")
@@ -745,6 +834,8 @@ def _read_receipt(path: Path, bundle: _Bundle, report: Report) -> tuple[int, byt
         entry = Entry.parse(index, leaf)
         if head is None or entry.event not in ("withdrawn", "expired") or entry.epoch != receipt["epoch"]:
             raise ValueError("does not prove a deletion")
+        if not reign.covers(head.size):
+            raise ValueError("signed by a key that had been retired before")
         proof = [bytes.fromhex(step) for step in receipt["inclusion_proof"]]
         if not included(leaf_hash(leaf), index, head.size, proof, head.root):
             raise ValueError("its inclusion proof is wrong")
@@ -858,6 +949,8 @@ def _describe_log(report: Report) -> list[str]:
         f"  {report.epochs_destroyed} epochs' keys destroyed",
         f"  the latest deletion came {report.latest_deletion_seconds:.0f} s after its template's expiry",
     ]
+    if report.rotations:
+        lines.append(f"  the signing key was replaced {report.rotations} times, each time signed by the one before")
     if report.post_quantum:
         lines.append("  the last checkpoint is signed with ML-DSA-44 as well")
     return lines

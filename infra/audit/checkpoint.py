@@ -15,6 +15,8 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -120,6 +122,14 @@ def verify_checkpoint(text: str, name: str, public: Ed25519PublicKey) -> Checkpo
     except InvalidSignature:
         raise LogInconsistent("The checkpoint's signature is wrong.", code="checkpoint_signature") from None
     return checkpoint
+
+
+def verify_by_any(text: str, name: str, keys: Sequence[Ed25519PublicKey]) -> Checkpoint:
+    """Return the checkpoint if one of these keys signed it; raise as `verify_checkpoint` does for the last of them."""
+    for key in keys[:-1]:
+        with suppress(LogInconsistent):
+            return verify_checkpoint(text, name, key)
+    return verify_checkpoint(text, name, keys[-1])
 
 
 def _parse_signature(line: str) -> NoteSignature:

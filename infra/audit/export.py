@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from biometrics.records import RETENTION
 from infra.audit.canonical import JSON, canonical, utc_text
 from infra.audit.checkpoint import parse_checkpoint, verifier_key
 from infra.audit.cosignature import cosigner_key, post_quantum_key
 from infra.audit.log import SqlAuditLog
-from infra.keys.store import KeyStore
 
 BUNDLE_FORMAT = "dwarpal-audit-bundle/v1"
 _PAGE = 1000
@@ -23,7 +24,6 @@ _PAGE = 1000
 
 def export_bundle(
     log: SqlAuditLog,
-    keys: KeyStore,
     stream: BinaryIO,
     *,
     now: datetime,
@@ -38,16 +38,17 @@ def export_bundle(
     """
     current = log.published(log.checkpoint(keep=False), post_quantum=post_quantum)
     size, signed_text = parse_checkpoint(current).size, parse_checkpoint(current).signed_text
+    key = log.signer.key()
     header: dict[str, JSON] = {
         "format": BUNDLE_FORMAT,
         "site": log.site,
-        "vkey": verifier_key(log.site, keys.signing_key().public_key()),
+        "vkey": verifier_key(log.site, key.public_key()),
         "retention_hours": int(RETENTION.total_seconds()) // 3600,
         "purge_interval_seconds": math.ceil(purge_interval_seconds),
         "exported_at": utc_text(now),
         "entries": size,
     }
-    if post_quantum and (second := post_quantum_vkey(log.site, keys)) is not None:
+    if post_quantum and (second := post_quantum_vkey(log.site, key)) is not None:
         header["post_quantum_vkey"] = second
     stream.write(canonical(header) + b"\n")
     for start in range(0, size, _PAGE):
@@ -62,10 +63,10 @@ def export_bundle(
     return size
 
 
-def post_quantum_vkey(site: str, keys: KeyStore) -> str | None:
-    """Return the verifier key of the site's ML-DSA-44 signatures; None where the library has no ML-DSA."""
-    key = post_quantum_key(keys.signing_key())
-    return None if key is None else cosigner_key(site, key).text
+def post_quantum_vkey(site: str, key: Ed25519PrivateKey) -> str | None:
+    """Return the verifier key of the ML-DSA-44 signatures beside a signing key's; None where the library has none."""
+    second = post_quantum_key(key)
+    return None if second is None else cosigner_key(site, second).text
 
 
 def _belongs(checkpoint_size: int, size: int, log: SqlAuditLog) -> bool:

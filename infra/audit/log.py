@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TypeVar
@@ -19,13 +19,16 @@ from biometrics.errors import KeyDestroyed, LogInconsistent, MalformedInput, Not
 from biometrics.records import AuditEvent, EventKind
 from infra.audit import merkle
 from infra.audit.canonical import JSON, canonical, utc_text
-from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint
+from infra.audit.checkpoint import parse_checkpoint
 from infra.audit.cosignature import NO_TIME, cosign, post_quantum_key
+from infra.audit.rotation import LoggedRotation, keys_in
+from infra.audit.signer import LogSigner
 from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.insert_once import insert_once
 from infra.keys.store import KeyStore
 
 LEAF_VERSION = 1
+MOST_ROTATIONS = 1000
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """How far the clock may go back between two entries; an entry then takes the time of the one before it."""
 
@@ -70,6 +73,7 @@ class SqlAuditLog:
         self._session = session
         self._keys = keys
         self._site = site
+        self.signer = LogSigner(session, keys, site)
 
     @property
     def site(self) -> str:
@@ -160,13 +164,38 @@ class SqlAuditLog:
             raise MalformedInput("The old size must not exceed the new one.", code="out_of_range")
         return self._with_nodes(lambda read: merkle.consistency_proof(old, new, read))
 
+    def rotate_signing_key(self, event: AuditEvent) -> int:
+        """Append `event` with the keys, from the present one to the prepared, and vouch for it; return its index.
+
+        The caller commits, and then promotes. Raises `Conflict` (`rotated_meanwhile`) if another rotation came first.
+        """
+        keys = self.signer.keys_to_log()
+        index = self.append(replace(event, kind=EventKind.SIGNING_KEY_ROTATED, rotation=keys))
+        self.signer.vouch(index + 1, self.root(index + 1))
+        return index
+
+    def rotations(self) -> list[LoggedRotation]:
+        """Return every rotation of the signing key with its proof, oldest first."""
+        return [
+            LoggedRotation(
+                entry.index,
+                entry.time,
+                entry.leaf,
+                keys,
+                self.published(self.checkpoint(entry.index + 1, keep=False)),
+                tuple(self.inclusion_proof(entry.index, entry.index + 1)),
+            )
+            for entry in self.entries(0, MOST_ROTATIONS, event=EventKind.SIGNING_KEY_ROTATED)
+            if (keys := keys_in(entry.leaf)) is not None
+        ]
+
     def checkpoint(self, size: int | None = None, *, keep: bool = True) -> str:
         """Return a signed checkpoint of `size` entries, by default all; with `keep` it is stored if new (no commit).
 
         Whoever only reads passes `keep=False`: the same text, and no write lock that gates would wait for.
         """
         end = self._checked_size(self.size() if size is None else size)
-        text = sign_checkpoint(self._site, end, self.root(end), self._keys.signing_key())
+        text = self.signer.sign(end, self.root(end))
         if keep:
             insert_once(self._session, AuditCheckpoint, {"size": end, "text": text})
         return text
@@ -177,7 +206,7 @@ class SqlAuditLog:
         What is kept has the Ed25519 line only: twenty times smaller, and the last root stands for all before it.
         """
         checkpoint = parse_checkpoint(text)
-        key = post_quantum_key(self._keys.signing_key()) if post_quantum else None
+        key = post_quantum_key(self.signer.key()) if post_quantum else None
         ours = cosign(checkpoint, self._site, key, NO_TIME) if key is not None else ""
         return text + ours + "".join(self.cosignatures(checkpoint.size))
 
@@ -290,6 +319,7 @@ def _leaf(event: AuditEvent, time: datetime, subject: str | None) -> bytes:
         "reason": event.reason,
         "expires_at": utc_text(event.expires_at) if event.expires_at else None,
         "count": event.count,
+        **(asdict(event.rotation) if event.rotation else {}),
     }
     for name in ("event_id", "policy", "decision", "reason"):
         value = fields[name]

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from biometrics.errors import LogInconsistent
 from infra.audit import merkle
-from infra.audit.checkpoint import Checkpoint, parse_verifier_key, verify_checkpoint
+from infra.audit.checkpoint import (
+    Checkpoint,
+    parse_checkpoint,
+    parse_verifier_key,
+    verify_by_any,
+    verify_checkpoint,
+)
 from infra.audit.cosignature import cosign, cosigner_key
+from infra.audit.rotation import LoggedRotation, follow
 from infra.keys.pem_file import write_key
 from infra.keys.replace import replace_file
 
@@ -39,15 +46,19 @@ class Watcher:
         self._site, self._site_key = parse_verifier_key(vkey)
         self._memory = memory
 
-    def cosign(self, note: str, prove: Prove, now: int) -> str:
+    def cosign(self, note: str, prove: Prove, now: int, *, rotations: Sequence[LoggedRotation] = ()) -> str:
         """Return a site's checkpoint with our line below the site's own; `now` in seconds since 1970.
 
+        A site that rotated its signing key shows `rotations`: they are followed from the key that we were given.
         Raises `LogInconsistent` if the site did not sign it, or if it does not extend what we saw before. In that case
         the note is kept beside the memory, as `….contradiction`: both are signed by the site, and prove its fraud.
         """
-        checkpoint = verify_checkpoint(note, self._site, self._site_key)
+        keys = follow(self._site, self._site_key, rotations)
+        checkpoint = verify_checkpoint(note, self._site, keys[-1])
         try:
-            self._compare(checkpoint, prove)
+            self._compare(checkpoint, prove, keys)
+            for rotation in rotations:
+                self._extends(parse_checkpoint(rotation.checkpoint), checkpoint, prove)
         except LogInconsistent:
             replace_file(self._memory.with_name(self._memory.name + ".contradiction"), note.encode())
             raise
@@ -56,10 +67,12 @@ class Watcher:
         replace_file(self._memory, seen.encode())
         return seen + cosign(checkpoint, self._name, self._key, now)
 
-    def _compare(self, checkpoint: Checkpoint, prove: Prove) -> None:
-        if not self._memory.exists():
-            return
-        seen = verify_checkpoint(self._memory.read_text(encoding="utf-8"), self._site, self._site_key)
+    def _compare(self, checkpoint: Checkpoint, prove: Prove, keys: Sequence[Ed25519PublicKey]) -> None:
+        if self._memory.exists():
+            seen = verify_by_any(self._memory.read_text(encoding="utf-8"), self._site, keys)
+            self._extends(seen, checkpoint, prove)
+
+    def _extends(self, seen: Checkpoint, checkpoint: Checkpoint, prove: Prove) -> None:
         if checkpoint.size < seen.size:
             raise LogInconsistent("The log is smaller than what we saw before.", code="log_shrunk")
         proof = prove(seen.size, checkpoint.size) if seen.size < checkpoint.size else []

@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from biometrics.errors import Conflict, LogInconsistent, NotFound, NotPermitted
-from infra.audit.checkpoint import Checkpoint, NoteSignature, parse_checkpoint, verify_checkpoint
+from infra.audit.checkpoint import Checkpoint, NoteSignature, parse_checkpoint, verify_by_any
 from infra.audit.cosignature import NO_TIME, CosignerKey
 from infra.audit.log import SqlAuditLog
 from infra.audit.tables import AuditCosignature
 from infra.database.insert_once import insert_once
-from infra.keys.store import KeyStore
+from infra.keys.store import KeyStore, public_signing_keys
 
 CLOCK_TOLERANCE_SECONDS = 300
 """How far a witness's clock may be from ours."""
@@ -40,7 +40,7 @@ class Witnessing:
         """
         checkpoint = parse_checkpoint(text)
         try:
-            verify_checkpoint(text, self._log.site, self._keys.signing_key().public_key())
+            verify_by_any(text, self._log.site, public_signing_keys(self._keys))
             found = [(line, self._time_of(line, checkpoint)) for line in checkpoint.signatures]
         except LogInconsistent as error:
             raise NotPermitted(error.detail, code=error.code) from None

@@ -16,9 +16,12 @@ by HKDF-SHA-256. So the template in a phone that nobody emptied opens nowhere on
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -36,6 +39,9 @@ from infra.credentials.status_list import list_uri
 from infra.keys.store import KeyStore
 
 VCT = "urn:dwarpal:journey:1"
+LONGEST_LIFE = timedelta(days=31)
+"""From issue to expiry: a departure is at most 30 days ahead, and 24 hours more."""
+
 GATE_KEY_LABEL = b"dwarpal/credential/gate-key/v1"
 _SECONDS = int(EPOCH.total_seconds())
 _MODEL = re.compile(f"[0-9a-f]{{{JourneyCredential.MODEL_DIGITS}}}")
@@ -99,6 +105,15 @@ def claimed_place(text: str) -> StatusPlace:
     return StatusPlace(claims.exp // _SECONDS, claims.status.status_list.idx)
 
 
+def issuing_kid(text: str) -> str | None:
+    """Return the id of the key that a credential names, without verifying anything; raise `MalformedInput`."""
+    try:
+        kid = json.loads(decode(SdJwt.parse(text).token.split(".")[0])).get("kid")
+    except (ValueError, AttributeError):
+        raise MalformedInput("This is not a journey credential.", code="malformed_credential") from None
+    return kid if isinstance(kid, str) else None
+
+
 class SiteCredentials:
     """Issues and reads the credentials of one site: the `CredentialWriter` and `CredentialReader`."""
 
@@ -112,8 +127,7 @@ class SiteCredentials:
     @property
     def public_key(self) -> PublicKey:
         """The issuer's key: the one under receipts and checkpoints, with the same id."""
-        key = self._keys.signing_key().public_key()
-        return PublicKey(key_id(self._site, key).hex(), key)
+        return self._named(self._keys.signing_key().public_key())
 
     def issue(
         self, template: Template, *, place: StatusPlace, purposes: frozenset[Purpose], flight: str, model_digest: str
@@ -139,8 +153,23 @@ class SiteCredentials:
             self.public_key.kid,
         ).text
 
+    def public_keys(self, now: datetime) -> list[PublicKey]:
+        """Return the issuer's key and those former ones under which a credential may still be in force."""
+        former = [key for key in self._keys.retired_signing_keys() if now < key.retired_at + LONGEST_LIFE]
+        return [self.public_key, *(self._named(key.public) for key in reversed(former))]
+
     def read(self, text: str) -> JourneyCredential:
-        """Verify the signature and read; raises as `read_credential` does."""
+        """Verify the signature and read; raises as `read_credential` does.
+
+        Under a former key counts only what can have been issued while it was in force, by its expiry.
+        """
+        kid = issuing_kid(text)
+        for former in self._keys.retired_signing_keys():
+            if (key := self._named(former.public)).kid == kid:
+                found = read_credential(text, key, self._site)
+                if found.expires_at > former.retired_at + LONGEST_LIFE:
+                    raise NotPermitted("This credential is younger than its key's end.", code="credential_invalid")
+                return found
         return read_credential(text, self.public_key, self._site)
 
     def open(self, credential: JourneyCredential) -> Template:
@@ -150,6 +179,9 @@ class SiteCredentials:
             return restore(plain)
         finally:
             plain[:] = bytes(len(plain))
+
+    def _named(self, key: Ed25519PublicKey) -> PublicKey:
+        return PublicKey(key_id(self._site, key).hex(), key)
 
     def _gate_key(self, epoch: int, *, create: bool = False) -> X25519PrivateKey:
         fields = (GATE_KEY_LABEL, self._site.encode(), str(epoch).encode())

@@ -26,17 +26,31 @@ def replace_file(path: Path, content: bytes) -> None:
         os.link(path, old)
     new.rename(path)
     _sync_folder(path.parent)
-    _destroy(old)
+    destroy_file(old)
 
 
 def tidy(path: Path) -> None:
     """Remove what an interrupted `replace_file` left beside `path`."""
     new, old = _companions(path)
-    _destroy(new)
+    destroy_file(new)
     if old.exists() and path.exists() and old.samefile(path):
         old.unlink()  # the crash came before the rename: this is a second name of the content in use
         _sync_folder(path.parent)
-    _destroy(old)
+    destroy_file(old)
+
+
+def destroy_file(path: Path) -> None:
+    """Overwrite a file's content and remove it; does nothing if there is none."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(bytes(os.fstat(descriptor).st_size))
+        file.flush()
+        os.fsync(descriptor)
+    path.unlink()
+    _sync_folder(path.parent)
 
 
 def _companions(path: Path) -> tuple[Path, Path]:
@@ -50,19 +64,6 @@ def _write_new(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _destroy(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(bytes(os.fstat(descriptor).st_size))
-        file.flush()
-        os.fsync(descriptor)
-    path.unlink()
-    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

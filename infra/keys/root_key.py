@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from biometrics.errors import NotReady, SealBroken
-from infra.keys.replace import replace_file
+from infra.keys.replace import destroy_file, replace_file
 
 MAGIC = b"DWKS\x01"
 SALT_BYTES = 32
@@ -63,8 +63,12 @@ class RootKey(Protocol):
         """Return a header, with a fresh salt, for a new key file."""
         ...
 
+    def opens(self, header: Header) -> bool:
+        """Say whether the header's root key comes from here."""
+        ...
+
     def derive(self, header: Header) -> bytearray:
-        """Return the 32-byte root key for a header; raise `SealBroken` if its source is another."""
+        """Return the 32-byte root key for a header from here."""
         ...
 
 
@@ -82,20 +86,43 @@ class PassphraseRoot:
         """Return a header, with a fresh salt, for a new key file."""
         return Header(_SCRYPT, self._log2_n, os.urandom(SALT_BYTES))
 
+    def opens(self, header: Header) -> bool:
+        """Say whether the header's root key comes from a passphrase."""
+        return header.source == _SCRYPT
+
     def derive(self, header: Header) -> bytearray:
-        """Return the 32-byte root key for a header; raise `SealBroken` if its source is another."""
-        if header.source != _SCRYPT:
-            raise SealBroken("The key file is sealed with the machine key; a passphrase is set.")
+        """Return the 32-byte root key."""
         key = bytearray(32)
         Scrypt(salt=header.salt, length=32, n=2**header.log2_n, r=8, p=1).derive_into(self._passphrase, key)
         return key
 
 
 class MachineRoot:
-    """A root key from a file of 32 random bytes, mode 0600, made together with the first key file."""
+    """A root key from a file of 32 random bytes, mode 0600, made together with the first key file.
 
-    def __init__(self, path: Path) -> None:
+    While the machine key is being replaced, its successor lies beside it as `….next`; `successor` is the root of that
+    file.
+    """
+
+    def __init__(self, path: Path, *, optional: bool = False) -> None:
+        """Name the file; one that is `optional` opens nothing where it is missing, instead of being missed."""
         self._path = path
+        self._optional = optional
+
+    @property
+    def successor(self) -> MachineRoot:
+        """The root that `succeed` will put in this one's place."""
+        return MachineRoot(self._path.with_name(self._path.name + ".next"), optional=True)
+
+    def renew(self) -> None:
+        """Make the file anew."""
+        replace_file(self._path, os.urandom(32))
+
+    def succeed(self) -> None:
+        """Put the successor in this one's place, and overwrite what was there; a crash between leaves both."""
+        successor = self.successor
+        replace_file(self._path, successor._read())
+        destroy_file(successor._path)
 
     def header(self) -> Header:
         """Return a header for a new key file and make the machine key if there is none."""
@@ -103,10 +130,12 @@ class MachineRoot:
             replace_file(self._path, os.urandom(32))
         return Header(_MACHINE, 0, os.urandom(SALT_BYTES))
 
+    def opens(self, header: Header) -> bool:
+        """Say whether the header's root key comes from a machine key, which may be this one."""
+        return header.source == _MACHINE and not (self._optional and not self._path.exists())
+
     def derive(self, header: Header) -> bytearray:
         """Return the 32-byte root key; raise `NotReady` if the machine key is missing or others may read it."""
-        if header.source != _MACHINE:
-            raise SealBroken("The key file is sealed with a passphrase; none is set.")
         key = bytearray(32)
         HKDF(SHA256(), 32, header.salt, b"dwarpal/key-file/v1").derive_into(self._read(), key)
         return key

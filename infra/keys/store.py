@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """The public half of a former signing key, and when it was retired, in whole seconds."""
+
+    public: Ed25519PublicKey
+    retired_at: datetime
 
 
 class KeyStore(Protocol):
@@ -26,6 +35,22 @@ class KeyStore(Protocol):
         """Return the site's signing key for checkpoints and receipts; made at first use."""
         ...
 
+    def next_signing_key(self) -> Ed25519PrivateKey:
+        """Return the key that will follow; made and kept at first use, the same until it is promoted."""
+        ...
+
+    def prepared_signing_key(self) -> Ed25519PrivateKey | None:
+        """Return what `next_signing_key` made, or None if nothing is prepared."""
+        ...
+
+    def promote_signing_key(self, now: datetime) -> None:
+        """Make the prepared key the signing key and destroy the former's private half; nothing if none is prepared."""
+        ...
+
+    def retired_signing_keys(self) -> tuple[RetiredKey, ...]:
+        """Return the public halves of all former signing keys, oldest first."""
+        ...
+
     def ended_epochs(self, now: datetime) -> list[int]:
         """Return the epochs that are over and have keys or an unconfirmed destruction, oldest first."""
         ...
@@ -37,3 +62,8 @@ class KeyStore(Protocol):
     def confirm_destroyed(self, epoch: int) -> None:
         """Note that an epoch's destruction stands in the log: `ended_epochs` names it no more."""
         ...
+
+
+def public_signing_keys(keys: KeyStore) -> tuple[Ed25519PublicKey, ...]:
+    """Return the public signing key and all former ones, newest first."""
+    return keys.signing_key().public_key(), *(former.public for former in reversed(keys.retired_signing_keys()))

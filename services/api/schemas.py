@@ -335,6 +335,26 @@ class ConsistencyProof(Proof):
     old_size: int
 
 
+class SignedRotation(BaseModel):
+    """A change of the signing key: the entry that names both keys, in the tree of the checkpoint that both signed."""
+
+    index: int
+    time: datetime
+    leaf: str = Field(description="the entry, exactly as it was hashed")
+    checkpoint: str = Field(description="of `index` + 1 entries, signed by the former key and by the new one")
+    hashes: list[str] = Field(description="the entry's inclusion proof in it, hexadecimal")
+    former_vkey: str
+    vkey: str
+
+
+class SigningKeys(BaseModel):
+    """The keys under checkpoints and receipts: the present ones, and how former ones vouch for them."""
+
+    vkey: str
+    post_quantum_vkey: str | None
+    rotations: list[SignedRotation]
+
+
 class CalibrationStatus(BaseModel):
     """Which calibration the thresholds come from, without any threshold."""
 

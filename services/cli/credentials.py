@@ -128,19 +128,21 @@ def verify(file: File, url: Url = LOCAL, as_json: AsJson = False) -> None:
 def _verified(text: str, service: Service) -> tuple[JourneyCredential, str | None]:
     """Return a genuine credential and why it is not in force, or None; raise as `read_credential` does."""
     from infra.credentials.jose import PublicKey
-    from infra.credentials.journey import read_credential
+    from infra.credentials.journey import issuing_kid, read_credential
     from infra.credentials.status_list import is_revoked
 
     published = done(service.get("/.well-known/jwt-vc-issuer"), ("issuer", "jwks"))
     keys = published.object("jwks").get("keys")
-    if not isinstance(keys, list) or not keys or not isinstance(keys[0], dict):
+    known = [PublicKey.of_jwk(jwk) for jwk in keys if isinstance(jwk, dict)] if isinstance(keys, list) else []
+    if not known:
         raise MalformedInput("The site publishes no key.", code="malformed_key")
-    key, site = PublicKey.of_jwk(keys[0]), published.text("issuer").removeprefix("https://")
-    credential = read_credential(text, key, site)
+    kid = issuing_kid(text)
+    site = published.text("issuer").removeprefix("https://")
+    credential = read_credential(text, next((key for key in known if key.kid == kid), known[0]), site)
     if credential.expires_at <= datetime.now(UTC):
         return credential, "credential_expired"
     answer = done(service.get(f"/v1/status/{credential.epoch}"), ())
-    revoked = is_revoked(answer.content.decode("ascii", "replace"), credential.place, key, site=site)
+    revoked = is_revoked(answer.content.decode("ascii", "replace"), credential.place, known[0], site=site)
     return credential, "credential_revoked" if revoked else None
 
 

@@ -261,8 +261,7 @@ def _present_storage(settings: Settings) -> Iterator[Storage | None]:
     """Open keys and database as they are; None where that would make or change something."""
     from infra.clock import build_clock
     from infra.database.engine import build_engine, schema_revisions
-    from infra.keys.file_store import FileKeyStore
-    from services.bootstrap import Storage
+    from services.bootstrap import Storage, build_file_keys
 
     file = settings.data_dir / "keys" / "keys.dwarpal"
     no_database = not settings.database_url and not (settings.data_dir / "dwarpal.db").exists()
@@ -272,8 +271,7 @@ def _present_storage(settings: Settings) -> Iterator[Storage | None]:
     engine = build_engine(settings.effective_database_url)
     try:
         present, newest = schema_revisions(engine)
-        passphrase = settings.key_passphrase.get_secret_value() if settings.key_passphrase else None
-        storage = Storage(settings, build_clock(settings), engine, FileKeyStore(file, passphrase=passphrase))
+        storage = Storage(settings, build_clock(settings), engine, build_file_keys(settings))
         yield storage if present == newest else None
     finally:
         engine.dispose()

@@ -9,9 +9,11 @@ import typer
 
 from services.cli.options import AsJson, DataDir, storage_for
 from services.cli.outcome import CommandFailed
-from services.cli.output import fields, print_json, print_table, say
+from services.cli.output import fields, print_json, print_table, progress_bar, say
 
-app = typer.Typer(no_args_is_help=True, help="Keys of enrollers, gates, auditors, officers and admins.")
+app = typer.Typer(
+    no_args_is_help=True, help="Keys of enrollers, gates, auditors, officers and admins; rotation of the site's own."
+)
 
 
 @app.command()
@@ -34,6 +36,40 @@ def create(
         print_json(made)
     else:
         fields(made)
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    signing: Annotated[bool, typer.Option("--signing", help="Only the key under checkpoints and receipts.")] = False,
+    root: Annotated[bool, typer.Option("--root", help="Only the key that seals the key file.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the site's own keys, not those of callers: by default the signing key and the root key.
+
+    The service goes on meanwhile. With a passphrase, the root key changes to DWARPAL_KEY_PASSPHRASE_NEXT: restart the
+    service with both passphrases first. The new verifier key is for auditors and witnesses to pin.
+    """
+    from services.rotation import rotate_root_key, rotate_signing_key
+
+    both = signing == root
+    storage = storage_for(context, data_dir)
+    steps = 3 * (signing or both) + (root or both)
+    told: dict[str, object] = {}
+    with progress_bar("Rotating keys") as tell:
+        done = iter(range(1, steps + 1))
+        if root or both:
+            rotate_root_key(storage)
+            tell(next(done), steps)
+        if signing or both:
+            rotated = rotate_signing_key(storage, lambda: tell(next(done), steps))
+            told |= asdict(rotated)
+    told["root_key"] = "rotated" if root or both else "as it was"
+    if as_json:
+        print_json(told)
+    else:
+        fields(told)
 
 
 @app.command("list")

@@ -14,6 +14,7 @@ from services.cli.output import fields, print_json, waiting
 from services.cli.traveller import LOCAL, Key, Url
 
 if TYPE_CHECKING:
+    from infra.audit.rotation import LoggedRotation
     from services.cli.service import Answer
 
 app = typer.Typer(no_args_is_help=True, help="See that another site's log only grows, and say so with a cosignature.")
@@ -60,8 +61,9 @@ def cosign(
             query: dict[str, str | int] = {"old_size": old, "tree_size": new}
             return _hashes(_done(service.get("/v1/audit/proofs/consistency", key=key, query=query)))
 
+        rotations = _rotations(_done(service.get("/v1/audit/keys")))
         note = _done(service.get("/v1/audit/checkpoint")).content.decode(errors="replace")
-        cosigned = watcher.cosign(note, prove, int(datetime.now(UTC).timestamp()))
+        cosigned = watcher.cosign(note, prove, int(datetime.now(UTC).timestamp()), rotations=rotations)
         _done(service.post_text("/v1/audit/cosignatures", cosigned, key=key))
     seen = {"site": parse_checkpoint(note).origin, "size": parse_checkpoint(note).size, "witness": name}
     if as_json:
@@ -85,3 +87,20 @@ def _hashes(answer: Answer) -> list[bytes]:
         return [bytes.fromhex(str(step)) for step in hashes] if isinstance(hashes, list) else []
     except ValueError:
         raise CommandFailed("The site's proof cannot be read.", ExitCode.UNAVAILABLE) from None
+
+
+def _rotations(answer: Answer) -> list[LoggedRotation]:
+    """Read the site's proofs that one signing key followed another; the watcher verifies them."""
+    from infra.audit.rotation import LoggedRotation, keys_in
+
+    found = []
+    try:
+        for item in answer.items("rotations"):
+            leaf, hashes = str(item["leaf"]).encode("ascii"), item["hashes"]
+            if (keys := keys_in(leaf)) is None or not isinstance(hashes, list):
+                raise ValueError
+            time, proof = datetime.fromisoformat(str(item["time"])), tuple(bytes.fromhex(str(step)) for step in hashes)
+            found.append(LoggedRotation(int(str(item["index"])), time, leaf, keys, str(item["checkpoint"]), proof))
+    except (KeyError, ValueError):
+        raise CommandFailed("The site's keys cannot be read.", ExitCode.UNAVAILABLE) from None
+    return found

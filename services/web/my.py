@@ -11,7 +11,6 @@ from fastapi.responses import RedirectResponse, Response
 
 from biometrics.errors import DwarpalError, MalformedInput, NotAuthenticated, NotFound
 from biometrics.records import TravelToken
-from infra.audit.checkpoint import verifier_key
 from infra.web_sessions import WebSession
 from services.api.auth import Caller, System, own_record
 from services.api.errors import status_of
@@ -22,6 +21,7 @@ from services.api.routes import enrollments, me
 from services.api.schemas import TravelChange
 from services.api.uploads import decoded
 from services.bootstrap import Dwarpal
+from services.export import verifier_key_of
 from services.guidance import read_token
 from services.web.pages import page, session_or_none
 from services.web.sign_in import count_failure
@@ -84,8 +84,8 @@ def withdraw(request: Request, system: System, csrf: Annotated[str, Form(max_len
     _, caller = _holder(request, system, csrf)
     assert caller.token is not None  # noqa: S101 - `_holder` lets nobody else through
     deleted = enrollments.withdraw(caller.token.enrollment_id, system, caller)
-    vkey = verifier_key(system.settings.site, system.storage.keys.signing_key().public_key())
-    answer = page(request, "withdrawn.html.j2", values={"receipt": deleted.receipt, "vkey": vkey})
+    values = {"receipt": deleted.receipt, "vkey": verifier_key_of(system.storage)}
+    answer = page(request, "withdrawn.html.j2", values=values)
     end(system, request, answer)
     return answer
 

@@ -9,6 +9,8 @@ import json
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +33,23 @@ LONGEST_LIFE = 1.2
 
 PURGED_SHARE = 0.3
 """In so many of the lives everybody's time runs out, so that the kill meets a purge and the end of keys."""
+
+ROTATED_SHARE = 0.3
+"""In so many of the lives somebody else rotates signing key and machine key, and is killed, too."""
+
+ROTATOR = """
+import random, sys, time
+from infra.settings import Settings
+from services.bootstrap import build_storage
+from services.rotation import rotate_root_key, rotate_signing_key
+storage = build_storage(Settings())
+print("ready", flush=True)
+while True:
+    rotate_signing_key(storage)
+    rotate_root_key(storage)
+    print("rotated", flush=True)
+    time.sleep(random.uniform(0, 0.2))
+"""
 
 MOVED = timedelta(hours=26)
 """How far the clock is moved then; the verifier allows purges to be as late as that."""
@@ -92,6 +111,26 @@ class Work:
         return self.rng.choice(tokens)
 
 
+class Rotator:
+    """A process of its own that replaces the site's keys again and again, as `dwarpal keys rotate` does once."""
+
+    def __init__(self, server: Server, log: Path) -> None:
+        self._log = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", ROTATOR], env=server.env, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n", log.read_text()
+
+    def kill(self) -> int:
+        """Kill it; return how often it had rotated."""
+        assert self._process.poll() is None, Path(self._log.name).read_text()
+        self._process.kill()
+        said, _ = self._process.communicate()
+        self._log.close()
+        return said.count("rotated")
+
+
 @pytest.mark.privacy_row("erasure_is_atomic")
 @pytest.mark.timeout(7200)
 def test_killed_at_random_moments_nothing_is_half_done(
@@ -113,10 +152,12 @@ def test_killed_at_random_moments_nothing_is_half_done(
     told = Told()
     server.start()
     keys = server.make_keys()
+    first_vkey = verifier_key_of(server)
     try:
         for _ in range(kills):
             with server.site(keys) as site, ThreadPoolExecutor(3) as pool:
                 site.now = partial(moved, offset)
+                rotator = Rotator(server, tmp_path / "rotator.log") if rng.random() < ROTATED_SHARE else None
                 work = Work(site, astronaut_jpeg, told, rng)
                 for act in (work.enroll, work.check, work.withdraw):
                     pool.submit(work.keep, act)
@@ -126,15 +167,25 @@ def test_killed_at_random_moments_nothing_is_half_done(
                     clock.write_text(str(offset.total_seconds()))
                     site.now = partial(moved, offset)
                     sleep(rng.uniform(0, 0.15))
+                if rotator is not None and rng.random() < 0.5:  # before the service, or after it
+                    told.answers["rotated"] += rotator.kill()
+                    rotator = None
                 assert server.signal(signal.SIGKILL) == -signal.SIGKILL
                 work.over.set()
+                if rotator is not None:
+                    told.answers["rotated"] += rotator.kill()
             server.start()
             with server.site(keys) as site:
                 site.now = partial(moved, offset)
-                nothing_is_half_done(site, server, told, astronaut_jpeg, tmp_path, rng)
+                nothing_is_half_done(site, server, told, astronaut_jpeg, tmp_path, rng, first_vkey)
         print(f"{kills} kills; clients were told: {dict(told.answers)}")
     finally:
         server.signal(signal.SIGKILL)
+
+
+def verifier_key_of(server: Server) -> str:
+    """Return the key that the site publishes now."""
+    return str(httpx2.get(f"{server.url}/v1/audit/keys", trust_env=False).json()["vkey"])
 
 
 def moved(offset: timedelta) -> datetime:
@@ -143,7 +194,7 @@ def moved(offset: timedelta) -> datetime:
 
 
 def nothing_is_half_done(
-    site: Site, server: Server, told: Told, image: bytes, folder: Path, rng: random.Random
+    site: Site, server: Server, told: Told, image: bytes, folder: Path, rng: random.Random, first_vkey: str
 ) -> None:
     """Compare log, database and gates with each other, and all of them with what clients were told."""
     bundle = folder / "audit.jsonl"
@@ -152,8 +203,9 @@ def nothing_is_half_done(
     for place, receipt in enumerate(told.receipts[-5:]):
         receipts.append(folder / f"receipt-{place}.json")
         receipts[-1].write_text(json.dumps(receipt))
-    report = verify_bundle(bundle, receipts=receipts, margin_seconds=MOVED.total_seconds())
-    assert report.problems == []
+    for vkey in (first_vkey, verifier_key_of(server)):
+        report = verify_bundle(bundle, vkey=vkey, receipts=receipts, margin_seconds=MOVED.total_seconds())
+        assert report.problems == []
     lines = [json.loads(line) for line in bundle.read_text().splitlines()]
     entries = {line["event_id"]: line for line in lines if "event_id" in line}
     for check_id in told.admitted:

@@ -15,12 +15,14 @@ import pytest
 from sqlalchemy import inspect, text
 
 from biometrics.credentials import StatusPlace
-from biometrics.errors import SealBroken
+from biometrics.errors import NotPermitted, SealBroken
 from biometrics.quantization import quantize_rows
+from biometrics.records import epoch_of
 from infra.credentials.jose import PublicKey
-from infra.credentials.journey import SiteCredentials, read_credential
-from infra.credentials.sd_jwt import SdJwt
-from infra.credentials.status_list import is_revoked
+from infra.credentials.journey import LONGEST_LIFE, VCT, SiteCredentials, issuer_of, issuing_kid, read_credential
+from infra.credentials.sd_jwt import SdJwt, issue_sd_jwt
+from infra.credentials.status_list import is_revoked, list_uri
+from services.rotation import rotate_signing_key
 from services.sweeper import Sweeper
 from tests.conftest import LocalSite
 from tests.integration.test_journey import verify
@@ -212,3 +214,37 @@ def test_no_admit_after_the_revocation_stands_in_the_log(either_site: LocalSite,
     for answer in answers:
         before = answer["audit_index"] < receipt["log_index"]
         assert (answer["decision"] == "admit") == before, answer
+
+
+def test_a_credential_outlives_its_issuers_key_and_a_stolen_former_key_issues_none(
+    start_site: Callable[..., LocalSite], astronaut_jpeg: bytes
+) -> None:
+    site = start_site()
+    storage = site.system.storage
+    issued = issue(site, astronaut_jpeg).json()["credential"]
+    stolen = storage.keys.signing_key()
+    rotate_signing_key(storage)
+    assert decision(site, astronaut_jpeg, issued) == ("admit", "matched")
+    published = site.client.get("/.well-known/jwt-vc-issuer").json()["jwks"]["keys"]
+    kids = [PublicKey.of_jwk(jwk).kid for jwk in published]
+    writer = SiteCredentials(storage.keys, storage.settings.site)
+    assert kids == [writer.public_key.kid, issuing_kid(issued)]
+    (retired,) = storage.keys.retired_signing_keys()
+    assert [key.kid for key in writer.public_keys(retired.retired_at + LONGEST_LIFE)] == kids[:1]
+    late = StatusPlace(epoch_of(retired.retired_at + LONGEST_LIFE) + 1, 0)
+    forged = issue_sd_jwt(
+        {
+            "iss": issuer_of(storage.settings.site),
+            "vct": VCT,
+            "exp": int(late.expires_at.timestamp()),
+            "status": {"status_list": {"idx": 0, "uri": list_uri(storage.settings.site, late.epoch)}},
+            "purposes": "entry",
+            "model": "0" * 16,
+            "template": "a.b.c.d.e",
+        },
+        {"flight": "AI302"},
+        stolen,
+        kids[1],
+    ).text
+    with pytest.raises(NotPermitted, match="younger"):
+        writer.read(forged)

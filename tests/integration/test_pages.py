@@ -46,7 +46,13 @@ def csrf_of(site: LocalSite, cookie: dict[str, str], path: str) -> str:
 
 @pytest.mark.parametrize(
     ("who", "home"),
-    [("entry-1", "/gate/entry-1"), ("officer", "/v1/gates"), ("admin", "/v1/gates"), ("auditor", "/v1/audit/entries"), ("enroller", "/")],
+    [
+        ("entry-1", "/gate/entry-1"),
+        ("officer", "/v1/gates"),
+        ("admin", "/v1/gates"),
+        ("auditor", "/v1/audit/entries"),
+        ("enroller", "/"),
+    ],
 )
 def test_every_role_is_led_to_its_page(site: LocalSite, who: str, home: str) -> None:
     answer = sign_in(site, who)

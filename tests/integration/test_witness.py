@@ -81,7 +81,7 @@ def test_witnesses_cosign_and_the_verifier_takes_their_word(site: LocalSite, tmp
     bundle.write_bytes(site.export())
     keys = site.system.storage.keys
     vkey = verifier_key("test.example", keys.signing_key().public_key())
-    pins = {"vkey": vkey, "pq_vkey": post_quantum_vkey("test.example", keys)}
+    pins = {"vkey": vkey, "pq_vkey": post_quantum_vkey("test.example", keys.signing_key())}
     report = verify_bundle(bundle, witnesses=[REGULATOR_KEY, NEIGHBOR_KEY], **pins)
     assert report.problems == []
     assert report.post_quantum
@@ -98,7 +98,8 @@ def test_a_receipt_is_verified_alone_by_all_keys(site: LocalSite, astronaut_jpeg
     cosigned.write_text(send(site, signed_by(checkpoint(site), REGULATOR, now(site))).text)
     keys = site.system.storage.keys
     vkey = verifier_key("test.example", keys.signing_key().public_key())
-    pins = {"vkey": vkey, "pq_vkey": post_quantum_vkey("test.example", keys), "witnesses": [REGULATOR_KEY]}
+    second = post_quantum_vkey("test.example", keys.signing_key())
+    pins = {"vkey": vkey, "pq_vkey": second, "witnesses": [REGULATOR_KEY]}
     report = verify_kept(receipts=[kept], old_checkpoints=[cosigned], **pins)
     assert report.problems == []
     assert (report.receipts, report.checkpoints, report.post_quantum) == (1, 2, True)

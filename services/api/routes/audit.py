@@ -11,10 +11,21 @@ from fastapi.responses import StreamingResponse
 
 from biometrics.records import EventKind
 from infra.api_keys import Role
+from infra.audit.checkpoint import verifier_key
+from infra.audit.export import post_quantum_vkey
+from infra.audit.rotation import public_key
 from services.api.auth import System, allow
 from services.api.paging import Cursor, Limit, next_cursor
 from services.api.routes.witness import witnessing
-from services.api.schemas import JSON_OBJECT, AuditLine, ConsistencyProof, InclusionProof, Page
+from services.api.schemas import (
+    JSON_OBJECT,
+    AuditLine,
+    ConsistencyProof,
+    InclusionProof,
+    Page,
+    SignedRotation,
+    SigningKeys,
+)
 from services.export import export_log
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -32,6 +43,32 @@ def checkpoint(
         size = witnessing(system, unit).newest(cosigned) if cosigned else None
         text = unit.log.published(unit.log.checkpoint(size, keep=False))
     return Response(text, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/keys", response_model=SigningKeys)
+def signing_keys(system: System) -> SigningKeys:
+    """Return the verifier keys of checkpoints and receipts, and the proof of each rotation, oldest first.
+
+    Who pins a former key follows it to the present one; who pins none learns here only what the site claims.
+    """
+    with system.storage.reading() as unit:
+        site, key, rotations = unit.log.site, unit.log.signer.key(), unit.log.rotations()
+    return SigningKeys(
+        vkey=verifier_key(site, key.public_key()),
+        post_quantum_vkey=post_quantum_vkey(site, key),
+        rotations=[
+            SignedRotation(
+                index=r.index,
+                time=r.time,
+                leaf=r.leaf.decode("ascii"),
+                checkpoint=r.checkpoint,
+                hashes=[step.hex() for step in r.proof],
+                former_vkey=verifier_key(site, public_key(r.keys.old_key)),
+                vkey=verifier_key(site, public_key(r.keys.new_key)),
+            )
+            for r in rotations
+        ],
+    )
 
 
 @router.get("/entries", response_model=Page[AuditLine], dependencies=auditor)

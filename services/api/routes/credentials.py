@@ -145,8 +145,6 @@ def revoke(system: System, place: Annotated[StatusPlace, Depends(_place)]) -> De
             log=unit.log,
             index=revoked.audit_index,
             epoch=place.epoch,
-            key=storage.keys.signing_key(),
-            site=storage.settings.site,
             now=storage.now(),
         )
         unit.commit()
@@ -170,7 +168,7 @@ def status_list(epoch: Annotated[int, Path(ge=0, lt=END_OF_EPOCHS)], system: Sys
 
 @router.get("/.well-known/jwt-vc-issuer", response_model=Issuer)
 def issuer(system: System) -> Issuer:
-    """Return the key that signs credentials and status lists."""
+    """Return the key that signs credentials and status lists, then former ones of credentials still in force."""
     site = system.settings.site
-    key = SiteCredentials(system.storage.keys, site).public_key
-    return Issuer(issuer=issuer_of(site), jwks={"keys": [key.jwk()]})
+    keys = SiteCredentials(system.storage.keys, site).public_keys(system.storage.now())
+    return Issuer(issuer=issuer_of(site), jwks={"keys": [key.jwk() for key in keys]})

@@ -139,8 +139,6 @@ def withdraw(
             log=unit.log,
             index=erased.audit_index,
             epoch=erased.epoch,
-            key=storage.keys.signing_key(),
-            site=storage.settings.site,
             now=storage.now(),
         )
         unit.commit()

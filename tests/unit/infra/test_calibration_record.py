@@ -116,12 +116,12 @@ def other(value: object) -> object:
 
 def code_of(content: bytes, key: Ed25519PrivateKey = KEY, site: str = SITE) -> str:
     with pytest.raises(CalibrationUnusable) as caught:
-        verify_record(content, key.public_key(), site)
+        verify_record(content, [key.public_key()], site)
     return caught.value.code
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    signed = verify_record(CONTENT, KEY.public_key(), SITE)
+    signed = verify_record(CONTENT, [KEY.public_key()], SITE)
     assert signed.record == make_record()
     assert threshold_at(signed.record, 1e-3) == pytest.approx(0.381)
     assert threshold_at(signed.record, 1e-4) == pytest.approx(-0.25)
@@ -129,7 +129,7 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 def test_golden_record() -> None:
     assert GOLDEN.read_bytes() == CONTENT, "the format changed: records in the field must still be read"
-    assert verify_record(GOLDEN.read_bytes(), KEY.public_key(), SITE).record.name == "net"
+    assert verify_record(GOLDEN.read_bytes(), [KEY.public_key()], SITE).record.name == "net"
 
 
 @pytest.mark.parametrize("path", leaves(RECEIPT), ids=lambda path: ".".join(map(str, path)))
@@ -220,7 +220,7 @@ def test_a_record_that_fits() -> None:
 
 def in_force(folder: Path, logged: str | None) -> str | None:
     try:
-        signed = read_record(folder, logged, KEY.public_key(), SITE)
+        signed = read_record(folder, logged, [KEY.public_key()], SITE)
     except CalibrationUnusable as error:
         return error.code
     return None if signed is None else signed.sha256

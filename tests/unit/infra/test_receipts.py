@@ -110,7 +110,7 @@ def test_another_key_fails() -> None:
 def test_a_deletion_receipt_proves_the_deletion(session: Session, keys: FakeKeyStore) -> None:
     log, index = log_with_a_deletion(session, keys)
     key = keys.signing_key()
-    receipt = deletion_receipt(log=log, index=index, epoch=EPOCH, key=key, site=SITE, now=NOW)
+    receipt = deletion_receipt(log=log, index=index, epoch=EPOCH, now=NOW)
     receipt = json.loads(json.dumps(receipt))
     verify_receipt(receipt, key.public_key())
     head = verify_checkpoint(receipt["checkpoint"], SITE, key.public_key())
@@ -129,7 +129,7 @@ def test_no_receipt_for_an_entry_that_was_changed(session: Session, keys: FakeKe
     log, index = log_with_a_deletion(session, keys)
     session.execute(update(AuditEntry).where(AuditEntry.index == index).values(leaf=b"{}"))
     with pytest.raises(LogInconsistent):
-        deletion_receipt(log=log, index=index, epoch=EPOCH, key=keys.signing_key(), site=SITE, now=NOW)
+        deletion_receipt(log=log, index=index, epoch=EPOCH, now=NOW)
 
 
 def test_a_consent_receipt_says_what_was_agreed() -> None:

@@ -22,12 +22,14 @@ from sqlalchemy.orm import Session
 from biometrics.errors import KeyDestroyed
 from biometrics.records import AuditEvent, EventKind, Purpose, epoch_end, epoch_of
 from infra.audit.canonical import canonical
-from infra.audit.checkpoint import parse_checkpoint, verifier_key
+from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint, verifier_key
 from infra.audit.cosignature import cosign, cosigner_key
 from infra.audit.export import export_bundle, post_quantum_vkey
 from infra.audit.log import SqlAuditLog
+from infra.audit.rotation import rotation_between
 from infra.audit.tables import AuditCheckpoint, AuditCosignature, AuditEntry, AuditHead, AuditNode
 from infra.database.base import Base
+from infra.keys.store import RetiredKey
 from infra.receipts import deletion_receipt, sign_receipt
 
 HERE = Path(__file__).resolve().parent
@@ -51,6 +53,8 @@ class PublicKeys:
     def __init__(self, name: str) -> None:
         self._name = name
         self._destroyed: set[int] = set()
+        self._retired: list[RetiredKey] = []
+        self._prepared = False
 
     def epoch_key(self, epoch: int, *, create: bool = False) -> bytes:
         return self._key("epoch", epoch)
@@ -59,7 +63,26 @@ class PublicKeys:
         return self._key("audit", epoch)
 
     def signing_key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(derived(self._name, "signing"))
+        return self.numbered(len(self._retired))
+
+    def next_signing_key(self) -> Ed25519PrivateKey:
+        self._prepared = True
+        return self.numbered(len(self._retired) + 1)
+
+    def prepared_signing_key(self) -> Ed25519PrivateKey | None:
+        return self.next_signing_key() if self._prepared else None
+
+    def promote_signing_key(self, now: datetime) -> None:
+        if self._prepared:
+            self._retired.append(RetiredKey(self.signing_key().public_key(), now))
+            self._prepared = False
+
+    def retired_signing_keys(self) -> tuple[RetiredKey, ...]:
+        return tuple(self._retired)
+
+    def numbered(self, number: int) -> Ed25519PrivateKey:
+        """The first signing key, or that of the so-many-th rotation."""
+        return Ed25519PrivateKey.from_private_bytes(derived(self._name, "signing", *[number][:number]))
 
     def ended_epochs(self, now: datetime) -> list[int]:
         return []
@@ -127,7 +150,7 @@ class Airport:
     def withdraw(self, who: Traveller) -> None:
         index = self.say(EventKind.WITHDRAWN, who)
         key = self.keys.signing_key()
-        made = deletion_receipt(log=self.log, index=index, epoch=who.epoch, key=key, site=SITE, now=self.now)
+        made = deletion_receipt(log=self.log, index=index, epoch=who.epoch, now=self.now)
         body = {k: v for k, v in made.items() if k not in ("type", "kind", "site", "key_id", "signature")}
         # A receipt has a random id, and ML-DSA-44 signatures are random: here nothing is.
         body |= {"receipt_id": self.new_id(), "checkpoint": self.log.checkpoint()}
@@ -137,6 +160,12 @@ class Airport:
         self.now = epoch_end(epoch)
         self.keys.destroy_epoch(epoch)
         self.say(EventKind.EPOCH_DESTROYED, epoch=epoch)
+
+    def rotate(self) -> None:
+        """Replace the signing key; the former signs for the new one."""
+        self.now += timedelta(seconds=1)
+        self.log.rotate_signing_key(AuditEvent(EventKind.SIGNING_KEY_ROTATED, self.now, self.new_id(), "keys/1"))
+        self.keys.promote_signing_key(self.now)
 
     def morning(self) -> tuple[Traveller, Traveller]:
         """Two travellers; one is admitted and stays, the other one is denied and withdraws."""
@@ -161,9 +190,7 @@ class Airport:
 
     def export(self, path: Path, *, post_quantum: bool = False) -> None:
         with path.open("wb") as stream:
-            export_bundle(
-                self.log, self.keys, stream, now=self.now, purge_interval_seconds=30, post_quantum=post_quantum
-            )
+            export_bundle(self.log, stream, now=self.now, purge_interval_seconds=30, post_quantum=post_quantum)
 
 
 @contextmanager
@@ -364,7 +391,7 @@ def make_post_quantum(folder: Path) -> list[dict[str, object]]:
     with airport() as site:
         site.morning()
         site.export(folder / "post-quantum.jsonl", post_quantum=True)
-        key, other = post_quantum_vkey(SITE, site.keys), post_quantum_vkey(SITE, PublicKeys("somebody else"))
+        key, other = (post_quantum_vkey(SITE, keys.signing_key()) for keys in (site.keys, PublicKeys("somebody else")))
 
     def strip(lines: Lines) -> Lines:
         text = json.loads(lines[-1])["checkpoint"]
@@ -382,6 +409,93 @@ def make_post_quantum(folder: Path) -> list[dict[str, object]]:
             pq_vkey=key,
         ),
         case("post-quantum, wrong key", "other_key", bundle="post-quantum.jsonl", pq_vkey=other),
+    ]
+
+
+# --- New signing keys
+
+
+def rotated(site: Airport) -> list[str]:
+    """A morning, a first rotation, a second one next day; return the verifier keys, oldest first."""
+    first, _ = site.morning()
+    keys = [site.vkey]
+    site.rotate()
+    keys.append(site.vkey)
+    site.check(first, "admit", "matched")
+    site.log.checkpoint()
+    site.next_day(first)
+    site.rotate()
+    return [*keys, site.vkey]
+
+
+def own_successor(site: Airport) -> None:
+    """Whoever can write to the database, and has no key, appoints a key of their own."""
+    site.morning()
+    thief = PublicKeys("a thief")
+    site.say(EventKind.SIGNING_KEY_ROTATED, rotation=rotation_between(site.keys.signing_key(), thief.signing_key()))
+    site.keys = site.log.signer._keys = thief
+    site.log.signer.sign = lambda size, root: sign_checkpoint(SITE, size, root, thief.signing_key())
+
+
+def broken_chain(site: Airport) -> None:
+    """The second rotation begins with a key that never signed here."""
+    site.morning()
+    site.rotate()
+    following = site.keys.next_signing_key()
+    keys = rotation_between(PublicKeys("somebody else").signing_key(), following)
+    site.say(EventKind.SIGNING_KEY_ROTATED, rotation=keys)
+    site.log.signer.sign = lambda size, root: sign_checkpoint(SITE, size, root, following)
+    site.keys.promote_signing_key(site.now)
+
+
+def signs_on(lines: Lines) -> Lines:
+    """The former key is stolen, and signs a checkpoint of today."""
+    head = parse_checkpoint(json.loads(lines[-1])["checkpoint"])
+    stolen = PublicKeys("the site").signing_key()
+    return [*lines[:-1], canonical({"checkpoint": sign_checkpoint(SITE, head.size, head.root, stolen)}), lines[-1]]
+
+
+def unvouched(lines: Lines) -> Lines:
+    """Leave out the checkpoint of the first rotation."""
+    size = index_of(lines, b"signing_key_rotated")
+    return [line for line in lines if f"{SITE}\\n{size}\\n".encode() not in line]
+
+
+def make_rotated(folder: Path) -> list[dict[str, object]]:
+    """Checkpoints of rotations are signed with ML-DSA-44, too, and so differ each time."""
+    with airport() as site:
+        keys = rotated(site)
+        site.export(folder / "rotated.jsonl", post_quantum=True)
+    seconds = [post_quantum_vkey(SITE, PublicKeys("the site").numbered(number)) for number in range(3)]
+    cases = [
+        case(
+            f"rotated, pinned to the {which} key",
+            None,
+            bundle="rotated.jsonl",
+            vkey=key,
+            pq_vkey=second,
+            receipt="valid.receipt.json",
+        )
+        for which, key, second in zip(("first", "second", "last"), keys, seconds, strict=True)
+    ]
+    for name, deed, reason in (
+        ("rotated-by-a-thief", own_successor, "rotation_unvouched"),
+        ("rotation-broken", broken_chain, "rotation_broken"),
+    ):
+        with airport() as site:
+            deed(site)
+            site.export(folder / f"{name}.jsonl", post_quantum=True)
+        cases.append(case(name, reason))
+    for name, change, reason in (
+        ("rotation-unvouched", unvouched, "rotation_unvouched"),
+        ("retired-key-signs-on", signs_on, "checkpoint_invalid"),
+    ):
+        forge(folder / "rotated.jsonl", change, folder / f"{name}.jsonl")
+        cases.append(case(name, reason, vkey=keys[-1]))
+    return [
+        *cases,
+        case("fork with a former key, seen with it alone", None, bundle="valid.jsonl", vkey=keys[0]),
+        case("fork with a former key", "other_key", bundle="valid.jsonl", vkey=keys[-1]),
     ]
 
 
@@ -444,7 +558,7 @@ def make(folder: Path) -> None:
         site.withdraw(first)
         (folder / "taken-back.receipt.json").write_text(json.dumps(site.receipt, indent=1) + "\n", encoding="ascii")
     cases += kept_alone()
-    cases += make_witnessed(folder, exported) + make_post_quantum(folder)
+    cases += make_witnessed(folder, exported) + make_post_quantum(folder) + make_rotated(folder)
     text = json.dumps({"provenance": PROVENANCE, "vkey": vkey, "cases": cases}, indent=1)
     (folder / "cases.json").write_text(text + "\n", encoding="ascii")
 

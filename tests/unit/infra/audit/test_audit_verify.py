@@ -95,7 +95,7 @@ class Airport:
     def export(self, name: str = "bundle") -> Path:
         path = self.folder / name
         with path.open("wb") as stream:
-            export_bundle(self.log, self.keys, stream, now=self.now, purge_interval_seconds=30)
+            export_bundle(self.log, stream, now=self.now, purge_interval_seconds=30)
         return path
 
     @property
@@ -151,7 +151,6 @@ def test_the_bundle_holds_the_exact_leaves_in_bounded_pages(airport: Airport) ->
     stream = io.BytesIO()
     written = export_bundle(
         airport.log,
-        airport.keys,
         stream,
         now=airport.now,
         purge_interval_seconds=0.5,
@@ -529,7 +528,7 @@ def receipt_file(airport: Airport, **changes: object) -> Path:
     subject, epoch, _ = airport.enroll()
     index = airport.say(EventKind.WITHDRAWN, subject, epoch)
     key = airport.keys.signing_key()
-    receipt = deletion_receipt(log=airport.log, index=index, epoch=epoch, key=key, site=SITE, now=airport.now)
+    receipt = deletion_receipt(log=airport.log, index=index, epoch=epoch, now=airport.now)
     if changes:
         body = {k: v for k, v in receipt.items() if k not in ("type", "kind", "site", "key_id", "signature")}
         receipt = sign_receipt("deletion", body | changes, key, SITE)

@@ -2,6 +2,8 @@
 
 import stat
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from biometrics.errors import LogInconsistent, MalformedInput
 from infra.audit import merkle
+from infra.audit.canonical import canonical
 from infra.audit.checkpoint import parse_checkpoint, sign_checkpoint, verifier_key
 from infra.audit.cosignature import parse_cosigner_key
+from infra.audit.rotation import LoggedRotation, rotation_between, sign_by_both
 from infra.audit.watcher import Watcher, make_key
 from infra.keys.pem_file import read_key
 
@@ -104,3 +108,41 @@ def test_a_key_file_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="key name"):
         make_key(tmp_path / "other", "two words")
     assert not (tmp_path / "other").exists()
+
+
+class RotatedLog(Log):
+    """A log whose second leaf changes the signing key."""
+
+    def __init__(self) -> None:
+        super().__init__(b"a")
+        self.new_key = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+        keys = rotation_between(SITE_KEY, self.new_key)
+        fields = {name: value for name, value in asdict(keys).items() if value is not None}
+        leaf = canonical({"event": "signing_key_rotated", **fields})
+        self.leaves.append(leaf)
+        vouching = sign_by_both(SITE, 2, merkle.root_of(self.leaves), SITE_KEY, self.new_key)
+        proof = (merkle.leaf_hash(b"a"),)
+        self.rotation = LoggedRotation(1, datetime.now(UTC), leaf, keys, vouching, proof)
+
+
+def test_it_follows_a_new_key_that_the_former_vouches_for(watcher: Watcher, tmp_path: Path) -> None:
+    log, plain = RotatedLog(), Log(b"a")
+    watcher.cosign(plain.note(), no_proof, NOW)
+    log.leaves.append(b"c")
+    note = log.note(log.new_key)
+    with pytest.raises(LogInconsistent) as caught:
+        watcher.cosign(note, log.prove, NOW)
+    assert caught.value.code == "checkpoint_unsigned"
+    for _ in range(2):  # the memory is then of the new key
+        assert watcher.cosign(note, log.prove, NOW, rotations=[log.rotation])
+    with pytest.raises(LogInconsistent):  # the former key, stolen, signs on
+        watcher.cosign(log.note(), log.prove, NOW, rotations=[log.rotation])
+
+
+def test_a_rotation_of_another_history_is_a_contradiction(watcher: Watcher, tmp_path: Path) -> None:
+    log = RotatedLog()
+    other = Log(b"a", b"something else", b"c")
+    with pytest.raises(LogInconsistent) as caught:
+        watcher.cosign(other.note(log.new_key), other.prove, NOW, rotations=[log.rotation])
+    assert caught.value.code == "log_forked"
+    assert (tmp_path / "seen.contradiction").exists()
