@@ -102,8 +102,7 @@ class Dwarpal:
     def close(self) -> None:
         """Overwrite the galleries and the liveness sessions' templates, and let the database go."""
         self.liveness.close()
-        for enrollment_id in self.gallery.ids():
-            self.gallery.remove(enrollment_id)
+        self.gallery.remove_many(self.gallery.ids())
         self.storage.engine.dispose()
 
 

@@ -78,6 +78,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
                 "test_invariant_3_nothing_of_a_withdrawn_template_stays_in_the_files",
                 "test_nothing_is_found_after_an_erasure",
                 "test_memory_holds_nothing_after_a_check_and_after_an_erasure",
+                "test_bulk_expiry_in_bounded_memory_without_stalling_gates",
             ),
         ),
         PrivacyRow(
