@@ -79,6 +79,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
                 "test_nothing_is_found_after_an_erasure",
                 "test_memory_holds_nothing_after_a_check_and_after_an_erasure",
                 "test_bulk_expiry_in_bounded_memory_without_stalling_gates",
+                "test_what_postgresql_keeps_of_a_withdrawn_row_opens_for_nobody_after_the_epoch",
             ),
         ),
         PrivacyRow(
@@ -89,6 +90,7 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
                 "test_yesterdays_backup_does_not_open_after_the_epoch",
                 "test_restore_yesterdays_backup_after_expiry_0_of_n_open",
                 "test_the_keys_of_an_epoch_go_at_its_end_and_not_before",
+                "test_what_postgresql_keeps_of_a_withdrawn_row_opens_for_nobody_after_the_epoch",
             ),
         ),
         PrivacyRow(
