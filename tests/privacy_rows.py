@@ -229,7 +229,9 @@ SECTIONS: dict[str, tuple[PrivacyRow, ...]] = {
             (
                 "test_no_crash_writes_memory_to_disk",
                 "test_memory_holds_nothing_after_a_check_and_after_an_erasure",
+                "test_memory_holds_no_key_after_its_end_and_no_share_of_its_travellers",
                 "test_what_the_service_frees_is_overwritten",
+                "test_freed_blocks_are_overwritten_and_those_in_use_are_not",
             ),
         ),
         PrivacyRow(
