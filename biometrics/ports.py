@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self
@@ -103,6 +103,10 @@ class Gallery(Protocol):
         """Overwrite and remove one template wherever it is; does nothing if it is nowhere."""
         ...
 
+    def remove_many(self, enrollment_ids: Collection[str]) -> None:
+        """Overwrite and remove templates wherever they are, in one go."""
+        ...
+
     def search(self, probe: Template, *, flight: str | None, k: int) -> list[tuple[str, float]]:
         """Return up to k (enrollment id, cosine), best first, from one flight or from all."""
         ...
@@ -140,6 +144,10 @@ class EnrollmentStore(Protocol):
 
     def delete(self, enrollment_id: str) -> bool:
         """Delete the row; say whether there was one."""
+        ...
+
+    def delete_many(self, enrollment_ids: Collection[str]) -> set[str]:
+        """Delete rows in one statement; return the ids of those that there were."""
         ...
 
     def expired(self, now: datetime, limit: int) -> list[EnrollmentRecord]:
@@ -244,6 +252,10 @@ class AuditLog(Protocol):
 
     def append(self, event: AuditEvent) -> int:
         """Append one event and return its index in the Merkle tree."""
+        ...
+
+    def append_many(self, events: Sequence[AuditEvent]) -> Sequence[int]:
+        """Append events in their order, at the price of little more than one, and return their indices."""
         ...
 
 

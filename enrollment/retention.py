@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import perf_counter, sleep
 
 from biometrics.errors import Conflict, MalformedInput, NotFound, NotReady, SealBroken
 from biometrics.ports import Clock, EpochKeys, Gallery, StorageScrubber, TemplateSealer, UnitOfWork
@@ -24,7 +25,7 @@ from biometrics.records import (
 from enrollment.credentials import expired_credential
 from enrollment.enroll import LONGEST_NOTICE, POLICY_VERSION
 
-PURGE_BATCH = 500
+PURGE_BATCH = 200
 NONCE_MEMORY = timedelta(hours=1)
 
 
@@ -60,6 +61,8 @@ class RetentionService:
     walk_through_window: timedelta
     model_digest: str | None = None
     """Of the network that serves; without one no template enters a gallery."""
+    stand_back: Callable[[float], None] = sleep
+    """Waits for so many seconds between two batches of a purge."""
 
     def withdraw(self, enrollment_id: str) -> Erased:
         """Erase one enrollment now; raise `NotFound` if there is none (also when it has expired)."""
@@ -86,7 +89,7 @@ class RetentionService:
         now = self.clock.now()  # one time for all: a key may not go before its last template is logged as expired
         templates = 0
         for purge in (self._purge_batch, self._purge_credentials):
-            while batch := purge(now):
+            while batch := self._in_turn(purge, now):
                 templates += batch
                 progress(templates)
         epochs = self._destroy_ended_epochs(now)
@@ -104,13 +107,20 @@ class RetentionService:
             return False
         return True
 
+    def _in_turn(self, purge: Callable[[datetime], int], now: datetime) -> int:
+        """Erase one batch, then stand back for as long as that took: gates wait for the lock in which it was done."""
+        started = perf_counter()
+        batch = purge(now)
+        if batch:
+            self.stand_back(perf_counter() - started)
+        return batch
+
     def _purge_batch(self, now: datetime) -> int:
         with self.unit_of_work() as unit:
-            records = unit.enrollments.expired(now, PURGE_BATCH)
-            for record in records:
-                self.gallery.remove(record.id)
-                if unit.enrollments.delete(record.id):
-                    unit.audit.append(_event(EventKind.EXPIRED, now, record))
+            records = {record.id: record for record in unit.enrollments.expired(now, PURGE_BATCH)}
+            self.gallery.remove_many(records.keys())
+            deleted = unit.enrollments.delete_many(records.keys())
+            unit.audit.append_many([_event(EventKind.EXPIRED, now, r) for r in records.values() if r.id in deleted])
             unit.commit()
         return len(records)
 
@@ -118,9 +128,8 @@ class RetentionService:
         """Delete the places of expired credentials, which they give up on the hour; those withdrawn are logged."""
         with self.unit_of_work() as unit:
             places = unit.credentials.expired(epoch_of(now), PURGE_BATCH)
-            for place, revoked in places:
-                if unit.credentials.delete(place) and not revoked:
-                    unit.audit.append(expired_credential(place, now))
+            over = [place for place, revoked in places if unit.credentials.delete(place) and not revoked]
+            unit.audit.append_many([expired_credential(place, now) for place in over])
             unit.commit()
         return len(places)
 
@@ -200,8 +209,7 @@ class RetentionService:
                 for r in unit.enrollments.walk_through(self.clock.now(), self.walk_through_window)
                 if r.model_digest == self.model_digest
             }
-            for stale in present - wanted.keys():
-                self.gallery.remove(stale)
+            self.gallery.remove_many(present - wanted.keys())
             for record in (wanted[i] for i in wanted.keys() - present):
                 try:
                     with self.sealer.open_for_gallery(record) as template:

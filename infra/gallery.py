@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import faiss
 import numpy as np
@@ -46,8 +46,9 @@ class FlightGallery:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __contains__(self, enrollment_id: str) -> bool:
-        return enrollment_id in self._rows
+    def among(self, enrollment_ids: Collection[str]) -> list[str]:
+        """Return which of these ids are here, each once."""
+        return [enrollment_id for enrollment_id in dict.fromkeys(enrollment_ids) if enrollment_id in self._rows]
 
     @property
     def ids(self) -> list[str]:
@@ -137,9 +138,13 @@ class RotatedGallery:
 
     def remove(self, enrollment_id: str) -> None:
         """Overwrite and remove one template wherever it is; does nothing if it is nowhere."""
+        self.remove_many([enrollment_id])
+
+    def remove_many(self, enrollment_ids: Collection[str]) -> None:
+        """Overwrite and remove templates wherever they are; ids that are nowhere change nothing."""
         with self._lock:
             for flight, gallery in list(self._flights.items()):
-                if enrollment_id in gallery:
+                for enrollment_id in gallery.among(enrollment_ids):
                     gallery.discard(enrollment_id)
                 if len(gallery) == 0:
                     gallery.close()

@@ -18,13 +18,12 @@ import hashlib
 import hmac
 import os
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
@@ -32,6 +31,7 @@ from biometrics.errors import Conflict, MalformedInput, SealBroken
 from biometrics.records import epoch_of
 from infra.database.insert_once import insert_once
 from infra.database.tables import IdempotencyRow
+from infra.keys.derived import derived
 from infra.keys.store import KeyStore
 
 LIFETIME = timedelta(hours=24)
@@ -76,10 +76,11 @@ class IdempotencyStore:
             return None
         if not hmac.compare_digest(row.body_mac, names.body_mac):
             raise Conflict("This Idempotency-Key was used for another request.", code="idempotency_mismatch")
-        sealing_key = names.sealing_key(self._keys.epoch_key(row.epoch))
+        epoch_key = self._keys.epoch_key(row.epoch)
         bound = names.bind(row.status, row.expires_at)
         try:
-            body = AESGCM(sealing_key).decrypt(row.sealed[:_NONCE], row.sealed[_NONCE:], bound)
+            with names.sealing_key(epoch_key) as sealing_key:
+                body = AESGCM(sealing_key).decrypt(row.sealed[:_NONCE], row.sealed[_NONCE:], bound)
         except (InvalidTag, ValueError):
             raise SealBroken("A stored answer does not open.") from None
         return StoredResponse(row.status, body)
@@ -89,9 +90,9 @@ class IdempotencyStore:
         names = _Names.of(scope, key, body_digest)
         expires_at = now + LIFETIME
         epoch = epoch_of(expires_at)
-        sealing_key = names.sealing_key(self._keys.epoch_key(epoch, create=True))
         nonce = os.urandom(_NONCE)
-        sealed = nonce + AESGCM(sealing_key).encrypt(nonce, response, names.bind(status, expires_at))
+        with names.sealing_key(self._keys.epoch_key(epoch, create=True)) as sealing_key:
+            sealed = nonce + AESGCM(sealing_key).encrypt(nonce, response, names.bind(status, expires_at))
         stale = (IdempotencyRow.lookup == names.lookup) & (IdempotencyRow.expires_at <= now)
         self._session.execute(delete(IdempotencyRow).where(stale))
         values = {
@@ -146,8 +147,8 @@ class _Names:
             body_mac=hmac.digest(secret, _LABEL + b"body" + framed + body_digest, "sha256"),
         )
 
-    def sealing_key(self, epoch_key: bytes) -> bytes:
-        return HKDF(SHA256(), 32, self.salt, _LABEL + b"seal" + self.scope).derive(epoch_key)
+    def sealing_key(self, epoch_key: bytes) -> AbstractContextManager[bytearray]:
+        return derived(epoch_key, salt=self.salt, info=_LABEL + b"seal" + self.scope)
 
     def bind(self, status: int, expires_at: datetime) -> bytes:
         return self.lookup + self.body_mac + f"{status}|{expires_at.isoformat()}".encode()

@@ -18,14 +18,13 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
@@ -33,6 +32,7 @@ from biometrics.errors import NotAuthenticated
 from biometrics.records import TravelToken
 from infra.api_keys import ApiKey, Role, active_key
 from infra.database.tables import WebSessionRow
+from infra.keys.derived import derived
 
 _LABEL: Final = b"dwarpal/web-session/v1/"
 _NONCE: Final = 12
@@ -86,7 +86,8 @@ class WebSessions:
         sealed = None
         if isinstance(holder, TravelToken):
             nonce = os.urandom(_NONCE)
-            sealed = nonce + _sealing(secret).encrypt(nonce, holder.text.encode(), lookup)
+            with _sealing(secret) as key:
+                sealed = nonce + AESGCM(key).encrypt(nonce, holder.text.encode(), lookup)
         self._session.add(
             WebSessionRow(
                 lookup=lookup,
@@ -152,13 +153,14 @@ def _lookup(secret: bytes) -> bytes:
     return hashlib.sha256(_LABEL + b"lookup" + secret).digest()
 
 
-def _sealing(secret: bytes) -> AESGCM:
-    return AESGCM(HKDF(SHA256(), 32, None, _LABEL + b"token").derive(secret))
+def _sealing(secret: bytes) -> AbstractContextManager[bytearray]:
+    return derived(secret, salt=None, info=_LABEL + b"token")
 
 
 def _unseal(secret: bytes, sealed: bytes) -> TravelToken:
     try:
-        text = _sealing(secret).decrypt(sealed[:_NONCE], sealed[_NONCE:], _lookup(secret))
+        with _sealing(secret) as key:
+            text = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _lookup(secret))
     except (InvalidTag, ValueError):
         raise NotAuthenticated("You are not signed in, or were idle for too long.", code="signed_out") from None
     return TravelToken.parse(text.decode("ascii"))

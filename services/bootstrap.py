@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psutil
+import structlog
+
 from biometrics.card import ModelCard
 from biometrics.errors import ModelUnusable
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
@@ -38,6 +41,8 @@ from services.calibration import Calibration, calibration_in_force
 from verification.check import CheckService
 from verification.credential_check import CredentialChecks, FailureMemory
 from verification.policy import LockoutPolicy, MatchPolicy
+
+log = structlog.get_logger()
 
 PR_SET_DUMPABLE = 4
 """From <linux/prctl.h>."""
@@ -102,8 +107,7 @@ class Dwarpal:
     def close(self) -> None:
         """Overwrite the galleries and the liveness sessions' templates, and let the database go."""
         self.liveness.close()
-        for enrollment_id in self.gallery.ids():
-            self.gallery.remove(enrollment_id)
+        self.gallery.remove_many(self.gallery.ids())
         self.storage.engine.dispose()
 
 
@@ -164,6 +168,7 @@ def build_dwarpal(
     """
     forbid_core_dumps()
     overwrite_freed_memory()
+    warn_of_swap()
     storage = storage or build_storage(settings)
     networks = networks or build_networks(settings)
     gallery = RotatedGallery()
@@ -275,6 +280,12 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def warn_of_swap() -> None:
+    """Say once that memory with faces and keys may reach a disk: swap is the site's to encrypt or turn off."""
+    if psutil.swap_memory().total:
+        log.warning("swap_is_on")
 
 
 def overwrite_freed_memory() -> None:

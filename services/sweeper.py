@@ -7,6 +7,7 @@ from threading import Event, Thread
 
 import structlog
 
+from infra.free_memory import overwrite_free_blocks
 from infra.idempotency import IdempotencyStore
 from infra.telemetry import fault
 from infra.web_sessions import WebSessions
@@ -51,6 +52,7 @@ class Sweeper:
             dwarpal.metrics.erasures.labels("expired").inc(purged.templates)
         if purged.templates or purged.epochs:
             log.info("purged", templates=purged.templates, epochs=purged.epochs, nonces=purged.nonces)
+            overwrite_free_blocks()  # where copies of their keys and shares may have been
         tidy_and_sign(dwarpal.storage)
 
     def _run(self) -> None:

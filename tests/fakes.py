@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -209,6 +209,10 @@ class FakeGallery:
     def remove(self, enrollment_id: str) -> None:
         self.rows.pop(enrollment_id, None)
 
+    def remove_many(self, enrollment_ids: Collection[str]) -> None:
+        for enrollment_id in enrollment_ids:
+            self.remove(enrollment_id)
+
     def search(self, probe: Template, *, flight: str | None, k: int) -> list[tuple[str, float]]:
         found = [(i, float(probe.vector @ v)) for i, (f, v) in self.rows.items() if flight in (None, f)]
         return sorted(found, key=lambda hit: -hit[1])[:k]
@@ -312,6 +316,9 @@ class FakeEnrollmentStore:
 
     def delete(self, enrollment_id: str) -> bool:
         return self._rows.pop(enrollment_id, None) is not None
+
+    def delete_many(self, enrollment_ids: Collection[str]) -> set[str]:
+        return {enrollment_id for enrollment_id in enrollment_ids if self.delete(enrollment_id)}
 
     def expired(self, now: datetime, limit: int) -> list[EnrollmentRecord]:
         over = [record for record in self._rows.values() if record.expires_at <= now]
@@ -478,6 +485,9 @@ class FakeAuditLog:
             self._keys.audit_key(event.epoch, create=event.kind in (EventKind.ENROLLED, EventKind.MOVED_IN))
         self._events.append(event)
         return len(self._events) - 1
+
+    def append_many(self, events: Sequence[AuditEvent]) -> list[int]:
+        return [self.append(event) for event in events]
 
 
 class FakeUnitOfWork:

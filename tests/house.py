@@ -106,6 +106,7 @@ class House:
             clock=self.clock,
             walk_through_window=WINDOW,
             model_digest=self.embedder.model_digest,
+            stand_back=lambda seconds: self.journal.note("stand_back"),
         )
 
     def unit(self) -> FakeUnitOfWork:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -81,37 +81,44 @@ class SqlAuditLog:
         return self._site
 
     def append(self, event: AuditEvent) -> int:
-        """Append one event and return its index.
+        """Append one event and return its index; raises as `append_many` does."""
+        return self.append_many([event])[0]
+
+    def append_many(self, events: Sequence[AuditEvent]) -> range:
+        """Append events in their order and return their indices; the head is locked and moved once for all of them.
 
         Raises `NotReady` if the clock went back by more than `CLOCK_TOLERANCE`: were it turned back, an
-        expired template would open a gate. Raises `KeyDestroyed` if the keys of the event's epoch are gone
+        expired template would open a gate. Raises `KeyDestroyed` if the keys of an event's epoch are gone
         (an expiry is then logged without its subject).
         """
+        if not events:
+            return range(0)
         size, last_time = self._lock_head()
-        time = event.time
-        if last_time is not None and time < last_time:
-            if last_time - time > CLOCK_TOLERANCE:
-                raise NotReady("The clock is behind the audit log.", code="clock_went_back")
-            time = last_time
-        subject = self._pseudonym_of(event)
-        leaf = _leaf(event, time, subject)
-        row = {
-            "index": size,
-            "leaf": leaf,
-            "event": event.kind.value,
-            "time": time,
-            "gate_id": event.gate_id,
-            "subject": subject,
-            "epoch": event.epoch,
-        }
-        self._session.execute(insert(AuditEntry).values(row))
-        nodes = self._with_nodes(lambda read: merkle.new_nodes(size, leaf, read))
+        rows: list[dict[str, object]] = []
+        leaves: list[bytes] = []
+        for index, event in enumerate(events, start=size):
+            last_time = _not_before(last_time, event.time)
+            subject = self._pseudonym_of(event)
+            leaves.append(_leaf(event, last_time, subject))
+            rows.append(
+                {
+                    "index": index,
+                    "leaf": leaves[-1],
+                    "event": event.kind.value,
+                    "time": last_time,
+                    "gate_id": event.gate_id,
+                    "subject": subject,
+                    "epoch": event.epoch,
+                }
+            )
+        self._session.execute(insert(AuditEntry), rows)
+        nodes = self._with_nodes(lambda read: merkle.nodes_of_many(size, leaves, read))
         self._session.execute(
             insert(AuditNode),
-            [{"level": level, "index": index, "hash": node} for level, index, node in nodes],
+            [{"level": level, "index": index, "hash": node} for (level, index), node in nodes.items()],
         )
-        self._session.execute(update(AuditHead).values(size=size + 1, last_time=time))
-        return size
+        self._session.execute(update(AuditHead).values(size=size + len(rows), last_time=last_time))
+        return range(size, size + len(rows))
 
     def size(self) -> int:
         """Return the number of entries."""
@@ -296,6 +303,15 @@ class SqlAuditLog:
         if len(nodes) != len(set(wanted)):
             raise LogInconsistent("The audit log lacks nodes of its tree.", code="log_incomplete")
         return compute(lambda level, index: nodes[level, index])
+
+
+def _not_before(last: datetime | None, time: datetime) -> datetime:
+    """Return the time of an entry after one of the time `last`; raise `NotReady` if the clock went back too far."""
+    if last is None or time >= last:
+        return time
+    if last - time > CLOCK_TOLERANCE:
+        raise NotReady("The clock is behind the audit log.", code="clock_went_back")
+    return last
 
 
 def pseudonym(audit_key: bytes, subject: str) -> str:

@@ -54,6 +54,22 @@ def new_nodes(size: int, leaf: bytes, read: NodeReader) -> list[tuple[int, int, 
     return nodes
 
 
+def nodes_of_many(size: int, leaves: Sequence[bytes], read: NodeReader) -> dict[tuple[int, int], bytes]:
+    """Return the complete subtrees, (level, index) to hash, that more leaves add to `size` leaves.
+
+    `read` is asked only for subtrees of the first `size` leaves.
+    """
+    made: dict[tuple[int, int], bytes] = {}
+
+    def known(level: int, index: int) -> bytes:
+        node = made.get((level, index))
+        return read(level, index) if node is None else node
+
+    for place, leaf in enumerate(leaves, start=size):
+        made |= {(level, index): node for level, index, node in new_nodes(place, leaf, known)}
+    return made
+
+
 def root(size: int, read: NodeReader) -> bytes:
     """Return the root of the tree's first `size` leaves."""
     return _subtree(0, size, read) if size else EMPTY_ROOT

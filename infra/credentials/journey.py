@@ -23,8 +23,6 @@ from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biometrics.credentials import END_OF_EPOCHS, LIST_SIZE, JourneyCredential, StatusPlace
@@ -36,6 +34,7 @@ from infra.audit.checkpoint import key_id
 from infra.credentials.jose import PublicKey, decode, decrypt, encrypt
 from infra.credentials.sd_jwt import SdJwt, issue_sd_jwt
 from infra.credentials.status_list import list_uri
+from infra.keys.derived import derived
 from infra.keys.store import KeyStore
 
 VCT = "urn:dwarpal:journey:1"
@@ -186,11 +185,5 @@ class SiteCredentials:
     def _gate_key(self, epoch: int, *, create: bool = False) -> X25519PrivateKey:
         fields = (GATE_KEY_LABEL, self._site.encode(), str(epoch).encode())
         info = b"".join(len(part).to_bytes(4, "big") + part for part in fields)
-        seed = bytearray(32)
-        try:
-            HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive_into(
-                self._keys.epoch_key(epoch, create=create), seed
-            )
+        with derived(self._keys.epoch_key(epoch, create=create), salt=None, info=info) as seed:
             return X25519PrivateKey.from_private_bytes(seed)
-        finally:
-            seed[:] = bytes(len(seed))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 from sqlalchemy import Engine
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from biometrics.errors import NotReady
 from biometrics.ports import StorageScrubber
 from infra.database.tables import EnrollmentRow
 
-_ATTEMPTS = 2
+_HOLD_MS = 50
+"""Milliseconds for which one attempt may stand in the way of writers, while it waits for a reader to finish."""
 
 
 class SqliteScrubber:
@@ -23,20 +27,33 @@ class SqliteScrubber:
     def scrub(self) -> None:
         """Truncate the log; raise `NotReady` (code `scrub_incomplete`) while a long reader still needs it.
 
-        Each attempt waits up to the connection's busy timeout for readers to finish. The deletion itself stands; a
-        later scrub, such as the purger's next, finishes the work.
+        Truncating keeps all writers out, also while it waits for a reader. So what can be moved is moved before, and
+        each attempt is short, with as long a time for writers after it, until the connection's busy timeout is over.
+        The deletion itself stands; a later scrub, such as the purger's next, finishes the work.
         """
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
-            for _ in range(_ATTEMPTS):
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                row = cursor.fetchone()
-                if row is not None and row[0] == 0:
-                    return
+            patience_ms = _first(cursor, "PRAGMA busy_timeout")
+            _first(cursor, "PRAGMA wal_checkpoint(PASSIVE)")
+            _first(cursor, f"PRAGMA busy_timeout = {_HOLD_MS}")
+            try:
+                for _ in range(max(patience_ms // (2 * _HOLD_MS), 1)):
+                    if _first(cursor, "PRAGMA wal_checkpoint(TRUNCATE)") == 0:
+                        return
+                    sleep(_HOLD_MS / 1000)
+            finally:
+                _first(cursor, f"PRAGMA busy_timeout = {patience_ms}")
         finally:
             connection.close()
         raise NotReady("A reader holds the write-ahead log.", code="scrub_incomplete")
+
+
+def _first(cursor: DBAPICursor, statement: str) -> int:
+    """Return the first number that a PRAGMA answers, -1 where it says nothing."""
+    cursor.execute(statement)
+    row = cursor.fetchone()
+    return -1 if row is None else int(row[0])
 
 
 class PostgresScrubber:

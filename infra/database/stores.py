@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -81,6 +81,11 @@ class SqlEnrollmentStore:
         """Delete the row; say whether there was one."""
         statement = delete(EnrollmentRow).where(EnrollmentRow.id == enrollment_id).returning(EnrollmentRow.id)
         return self._session.execute(statement).first() is not None
+
+    def delete_many(self, enrollment_ids: Collection[str]) -> set[str]:
+        """Delete rows in one statement; return the ids of those that there were."""
+        statement = delete(EnrollmentRow).where(EnrollmentRow.id.in_(enrollment_ids)).returning(EnrollmentRow.id)
+        return set(self._session.scalars(statement, execution_options={"synchronize_session": False}))
 
     def expired(self, now: datetime, limit: int) -> list[EnrollmentRecord]:
         """Return up to `limit` enrollments with `expires_at <= now`, oldest first."""
@@ -178,6 +183,13 @@ class SqlNonceStore:
         """Delete nonces older than `at`; return how many."""
         statement = delete(NonceRow).where(NonceRow.at < at).returning(NonceRow.nonce)
         return len(self._session.execute(statement).all())
+
+
+def add_many(session: Session, records: Sequence[EnrollmentRecord]) -> None:
+    """Add new enrollments in one statement; raise `Conflict` if one would be kept too long."""
+    for record in records:
+        _refuse_overlong(record)
+    session.execute(insert(EnrollmentRow), [_values(record) for record in records])
 
 
 def _refuse_overlong(record: EnrollmentRecord) -> None:

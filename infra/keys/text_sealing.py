@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from biometrics.errors import SealBroken
+from infra.keys.derived import derived
 from infra.keys.store import KeyStore
 
 VERSION = b"\x01"
@@ -37,25 +36,22 @@ class EpochTextSealer:
         """Seal words for one place; raise `KeyDestroyed` if the epoch has ended."""
         bound = self._bind(role, request_id, epoch)
         nonce = self._random(_NONCE)
-        cipher = AESGCM(_derive(self._keys.epoch_key(epoch, create=True), bound))
-        return VERSION + nonce + cipher.encrypt(nonce, text.encode(), bound)
+        with derived(self._keys.epoch_key(epoch, create=True), salt=None, info=bound) as key:
+            return VERSION + nonce + AESGCM(key).encrypt(nonce, text.encode(), bound)
 
     def open(self, sealed: bytes, *, request_id: str, role: str, epoch: int) -> str:
         """Open them again; raise `SealBroken`, or `KeyDestroyed` if the epoch has ended."""
         bound = self._bind(role, request_id, epoch)
-        cipher = AESGCM(_derive(self._keys.epoch_key(epoch), bound))
+        epoch_key = self._keys.epoch_key(epoch)
         start = len(VERSION) + _NONCE
         if not sealed.startswith(VERSION) or len(sealed) < start + _TAG:
             raise SealBroken("These words do not open.")
         try:
-            return cipher.decrypt(sealed[len(VERSION) : start], sealed[start:], bound).decode()
+            with derived(epoch_key, salt=None, info=bound) as key:
+                return AESGCM(key).decrypt(sealed[len(VERSION) : start], sealed[start:], bound).decode()
         except InvalidTag:
             raise SealBroken("These words do not open.") from None
 
     def _bind(self, role: str, request_id: str, epoch: int) -> bytes:
         encoded = (LABEL, *(field.encode() for field in (role, self._site, request_id, str(epoch))))
         return b"".join(len(field).to_bytes(4, "big") + field for field in encoded)
-
-
-def _derive(epoch_key: bytes, bound: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=bound).derive(epoch_key)

@@ -30,7 +30,7 @@ def scan(
     context: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(exists=True, help="More files and folders to look at: logs, PostgreSQL's data folder."),
+        typer.Argument(exists=True, help="More files and folders to look at: logs, say."),
     ] = None,
     canary: Annotated[
         list[Path] | None,
@@ -46,6 +46,8 @@ def scan(
 ) -> None:
     """Look for canary templates and for pictures in data folder, database, journals, logs and memory; changes nothing.
 
+    Of PostgreSQL it reads the server's files too, which takes its own user or root on its own machine.
+
     Exit code 0: nothing found; 1: something was; 3: something could not be read, so that nothing is proved.
     """
     from infra.traces.scan import scan as look
@@ -58,7 +60,7 @@ def scan(
     on_disk, in_memory = _files(settings, paths or []), [source for one in pid or [] for source in process_memory(one)]
     total = sum(source.size for source in (*on_disk, *in_memory))
     # Files first: opening the database may tidy its journal away.
-    sources = chain(on_disk, _tables(context, settings), in_memory)
+    sources = chain(on_disk, _database(context, settings), in_memory)
     with download_bar("Looking") as progress:
         report = look(sources, needles, progress=lambda done: progress(done, max(done, total)))
     if as_json:
@@ -93,14 +95,17 @@ def _files(settings: Settings, paths: list[Path]) -> list[Source]:
     return sources
 
 
-def _tables(context: typer.Context, settings: Settings) -> Iterator[Source]:
+def _database(context: typer.Context, settings: Settings) -> Iterator[Source]:
     from infra.database.engine import build_engine
+    from infra.traces.postgres import server_files
     from infra.traces.sources import database_tables
 
     if settings.database_url or (settings.data_dir / "dwarpal.db").exists():
         engine = build_engine(settings.effective_database_url)
         context.call_on_close(engine.dispose)
         yield from database_tables(engine)
+        if engine.dialect.name == "postgresql":
+            yield from server_files(engine)
 
 
 def _show(report: ScanReport, *, canaries: int) -> None:

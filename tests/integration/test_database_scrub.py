@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 from sqlalchemy import Engine, text
@@ -74,6 +75,33 @@ def test_a_reader_in_the_way_is_reported_and_the_next_scrub_finishes(tmp_path: P
         assert busy.value.code == "scrub_incomplete"
     build_scrubber(engine).scrub()
     assert traces(tmp_path, secrets) == 0
+    engine.dispose()
+
+
+def test_a_scrub_that_waits_for_a_reader_lets_writers_through(tmp_path: Path) -> None:
+    engine = build_engine(f"sqlite:///{tmp_path / 'x.db'}", wait_seconds=1)
+    migrate(engine)
+    ids, _ = some_enrollments(engine, 3)
+    with engine.execution_options(**{READ_ONLY_OPTION: True}).connect() as reader:
+        reader.scalar(text("SELECT count(*) FROM enrollment"))
+        delete(engine, ids)
+        waits: list[float] = []
+        done = threading.Event()
+
+        def write() -> None:
+            while not done.is_set():
+                started = perf_counter()
+                some_enrollments(engine, 1)
+                waits.append(perf_counter() - started)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        with pytest.raises(NotReady):
+            build_scrubber(engine).scrub()
+        done.set()
+        writer.join()
+    assert len(waits) > 5, "or the writer never met the scrub"
+    assert max(waits) < 0.8, "the scrub waited for the reader for a second"
     engine.dispose()
 
 

@@ -27,6 +27,7 @@ from biometrics.records import (
     new_id,
 )
 from infra.database.engine import build_engine, migrate
+from infra.database.stores import add_many
 from infra.database.tables import RETENTION_MICROSECONDS, EnrollmentRow
 from infra.database.unit_of_work import SqlUnitOfWork
 from tests.factories import NOON, make_consent, make_enrollment
@@ -142,6 +143,24 @@ def test_replace_and_delete(unit_of_work: Open) -> None:
         assert not unit.enrollments.delete(record.id)
         assert unit.enrollments.get(record.id, NOON) is None
         unit.commit()
+
+
+def test_many_are_added_and_deleted_at_once(unit_of_work: Open) -> None:
+    records = [some_enrollment() for _ in range(5)]
+    with unit_of_work() as unit:
+        add_many(unit.session, records)
+        unit.commit()
+    with unit_of_work() as unit:
+        assert unit.enrollments.get(records[4].id, NOON) == records[4]
+        assert unit.enrollments.delete_many([]) == set()
+        gone = {record.id for record in records[:4]}
+        assert unit.enrollments.delete_many([*gone, new_id()]) == gone
+        assert unit.enrollments.delete_many(gone) == set()
+        unit.commit()
+    with unit_of_work() as unit:
+        assert [unit.enrollments.get(record.id, NOON) for record in records] == [None] * 4 + [records[4]]
+        with pytest.raises(Conflict):
+            add_many(unit.session, [replace(some_enrollment(), expires_at=NOON + timedelta(days=9))])
 
 
 def test_only_its_own_unexpired_token_finds_an_enrollment(unit_of_work: Open) -> None:

@@ -118,7 +118,7 @@ def test_a_purge_overwrites_the_gallery_before_it_deletes(house: House, enrolled
     house.clock.time = enrolled.record.expires_at
     house.retention.purge()
     calls = house.journal.calls
-    assert calls.index("gallery.remove") < calls.index("enrollments.delete") < calls.index("scrubber.scrub")
+    assert calls.index("gallery.remove_many") < calls.index("enrollments.delete_many") < calls.index("scrubber.scrub")
     assert calls[-1] == "scrubber.scrub"
     assert not house.gallery.rows
 
@@ -135,6 +135,18 @@ def test_a_purge_works_in_batches_and_tells_how_far_it_is(house: House) -> None:
     assert house.journal.calls.count("unit.commit") == 5, "two batches, one that finds nothing, credentials, nonces"
 
 
+def test_a_purge_stands_back_for_gates_after_each_batch_once_the_lock_is_free(house: House) -> None:
+    template = house.enroll(1, purposes=[Purpose.ENTRY]).record
+    house.tables.enrollments = {f"{i:032x}": replace(template, id=f"{i:032x}") for i in range(2 * PURGE_BATCH)}
+    house.clock.time = template.expires_at
+    house.journal.calls.clear()
+    house.retention.purge()
+    calls = house.journal.calls
+    places = [place for place, call in enumerate(calls) if call == "stand_back"]
+    assert len(places) == 2
+    assert all(calls[place - 1] == "unit.end" for place in places)
+
+
 def test_a_second_purge_finds_nothing(house: House, enrolled: Enrolled) -> None:
     house.clock.time = epoch_end(enrolled.record.epoch)
     house.retention.purge()
@@ -146,7 +158,7 @@ def test_a_second_purge_finds_nothing(house: House, enrolled: Enrolled) -> None:
 def test_a_purge_that_breaks_is_finished_by_the_next(house: House, enrolled: Enrolled) -> None:
     house.enroll(2)
     house.clock.time = enrolled.record.expires_at
-    for seam in ("enrollments.delete", "audit.append", "unit.commit"):
+    for seam in ("enrollments.delete_many", "audit.append_many", "unit.commit"):
         house.journal.broken = {seam}
         with pytest.raises(BrokenSeamError):
             house.retention.purge()
@@ -193,7 +205,7 @@ def test_every_template_is_gone_and_logged_before_its_key_is(house: House, enrol
     kinds = [event.kind for event in house.tables.events]
     assert kinds == [EventKind.ENROLLED, EventKind.EXPIRED, EventKind.EPOCH_DESTROYED]
     calls = house.journal.calls
-    assert calls.index("enrollments.delete") < calls.index("keys.destroy_epoch")
+    assert calls.index("enrollments.delete_many") < calls.index("keys.destroy_epoch")
 
 
 def test_the_log_tells_of_a_destruction_only_once_it_has_happened(house: House, enrolled: Enrolled) -> None:

@@ -86,6 +86,17 @@ def test_removal_and_growth_leave_nothing_in_the_buffers() -> None:
     assert not flight.buffer.any()
 
 
+def test_many_leave_together_and_leave_nothing() -> None:
+    gallery = RotatedGallery()
+    for number in range(100):
+        gallery.add(f"AI{number % 3}", str(number), make_template(number))
+    gallery.remove_many({str(number) for number in range(0, 100, 2)} | {"nobody"})
+    assert gallery.ids() == {str(number) for number in range(1, 100, 2)}
+    assert gallery.search(make_template(51), flight=None, k=1)[0][0] == "51"
+    gallery.remove_many(["1", "1"])
+    assert gallery.size() == live_rows(gallery) == 49
+
+
 def test_the_buffer_is_what_faiss_searches() -> None:
     flight = FlightGallery(random_rotation())
     flight.put("a", make_template(1))

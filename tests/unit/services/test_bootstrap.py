@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from biometrics.card import ModelCard
 from biometrics.errors import CalibrationUnusable, ModelUnusable
@@ -72,3 +75,13 @@ def test_an_explicit_cosine_needs_no_calibration(tmp_path: Path) -> None:
 def test_a_crash_leaves_no_core() -> None:
     forbid_core_dumps()
     assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+
+
+@pytest.mark.parametrize(("swap", "said"), [(0, []), (2**30, ["swap_is_on"])])
+def test_swap_is_warned_of_once_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: int, said: list[str]
+) -> None:
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=swap))
+    with capture_logs() as lines:
+        build(tmp_path)
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == said

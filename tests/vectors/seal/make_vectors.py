@@ -34,12 +34,21 @@ def hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\x01", "sha256")
 
 
-def bind(case: dict[str, str | int], role: str) -> bytes:
-    fields = ["dwarpal/seal/v1", role, case["site"], case["subject"], case["model_digest"], str(case["epoch"]), "1"]
+def bind(case: dict[str, str | int], role: str, label: str, schema: str) -> bytes:
+    fields = [label, role, case["site"], case["subject"], case["model_digest"], str(case["epoch"]), schema]
     return b"".join(len(str(f).encode()).to_bytes(4, "big") + str(f).encode() for f in fields)
 
 
-def seal(name: str, *, for_gallery: bool, epoch: int = 483_756, site: str = "airport.example") -> dict[str, object]:
+def seal(
+    name: str,
+    *,
+    for_gallery: bool,
+    epoch: int = 483_756,
+    site: str = "airport.example",
+    label: str = "dwarpal/seal/v1",
+    schema: str = "1",
+    scale: float = 1.0,
+) -> dict[str, object]:
     case: dict[str, str | int] = {
         "site": site,
         "subject": stream(f"{name}/subject", 16).hex(),
@@ -50,12 +59,13 @@ def seal(name: str, *, for_gallery: bool, epoch: int = 483_756, site: str = "air
     }
     epoch_key, share = bytes.fromhex(str(case["epoch_key"])), bytes.fromhex(str(case["share"]))
     data_key, nonces = stream(f"{name}/data key", 32), stream(f"{name}/nonces", 36)
-    template = struct.pack("<512e", *vector(name))
+    template = struct.pack("<512e", *(scale * number for number in vector(name)))
+    bound = {role: bind(case, role, label, schema) for role in ("template", "holder", "gallery")}
 
     def encrypt(key: bytes, nonce: bytes, plain: bytes, role: str) -> str:
-        return (b"\x01" + nonce + AESGCM(key).encrypt(nonce, plain, bind(case, role))).hex()
+        return (b"\x01" + nonce + AESGCM(key).encrypt(nonce, plain, bound[role])).hex()
 
-    holder, gallery = hkdf(epoch_key, share, bind(case, "holder")), hkdf(epoch_key, b"", bind(case, "gallery"))
+    holder, gallery = hkdf(epoch_key, share, bound["holder"]), hkdf(epoch_key, b"", bound["gallery"])
     return {
         "name": name,
         **case,
@@ -75,8 +85,18 @@ def without_secrets(case: dict[str, object]) -> dict[str, object]:
 def invalid() -> list[dict[str, object]]:
     good, other = seal("mine", for_gallery=True), seal("theirs", for_gallery=True)
     envelope = bytes.fromhex(str(good["envelope"]))
+    keys = {field: bytes.fromhex(str(good[field])) for field in ("for_holder", "for_gallery")}
+    # What is changed in the keys is changed in both, so that neither way opens.
     changes: dict[str, dict[str, object]] = {
         "another version": {"envelope": (b"\x02" + envelope[1:]).hex()},
+        "version 00": {"envelope": (b"\x00" + envelope[1:]).hex()},
+        "version 81": {"envelope": (b"\x81" + envelope[1:]).hex()},
+        "version ff": {"envelope": (b"\xff" + envelope[1:]).hex()},
+        "another version of the keys": {field: (b"\x02" + key[1:]).hex() for field, key in keys.items()},
+        "version 00 of the keys": {field: (b"\x00" + key[1:]).hex() for field, key in keys.items()},
+        "no version marker": {"envelope": envelope[1:].hex()},
+        "another schema": seal("mine", for_gallery=True, schema="2"),
+        "another label": seal("mine", for_gallery=True, label="dwarpal/seal/v2"),
         "empty envelope": {"envelope": ""},
         "cut by one byte": {"envelope": envelope[:-1].hex()},
         "one byte more": {"envelope": envelope.hex() + "00"},
@@ -84,14 +104,25 @@ def invalid() -> list[dict[str, object]]:
         "flipped bit in the tag": {"envelope": (envelope[:-1] + bytes([envelope[-1] ^ 0x80])).hex()},
         "another traveller's envelope": {"envelope": other["envelope"]},
         "another traveller's data key": {"for_holder": other["for_holder"], "for_gallery": other["for_gallery"]},
+        "keys cut by one byte": {field: key[:-1].hex() for field, key in keys.items()},
+        "keys one byte longer": {field: key.hex() + "00" for field, key in keys.items()},
+        "empty keys": {"for_holder": "", "for_gallery": ""},
+        "envelope in the keys' place": {"for_holder": envelope.hex(), "for_gallery": envelope.hex()},
+        "a key in the envelope's place": {"envelope": keys["for_holder"].hex()},
+        "another nonce": {"envelope": (envelope[:1] + stream("nonce", 12) + envelope[13:]).hex()},
         "keys in each other's place": {"for_holder": good["for_gallery"], "for_gallery": good["for_holder"]},
         "another subject": {"subject": other["subject"]},
         "another model": {"model_digest": other["model_digest"]},
         "another epoch": {"epoch": 483_757},
         "another site": {"site": "airport.exampl"},
         "another epoch key": {"epoch_key": other["epoch_key"]},
+        "another share": {"share": other["share"], "for_gallery": None},
+        "no unit vector": seal("mine", for_gallery=True, scale=0.5),
     }
-    return [{**without_secrets(good), "name": name, "why": name, **change} for name, change in changes.items()]
+    return [
+        {**without_secrets(good), **without_secrets(change), "name": name, "why": name}
+        for name, change in changes.items()
+    ]
 
 
 def write(name: str, cases: list[dict[str, object]]) -> None:

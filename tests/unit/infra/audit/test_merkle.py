@@ -139,6 +139,15 @@ def test_a_changed_proof_root_leaf_or_position_fails(leaves: list[bytes], data: 
         assert not merkle.verify_consistency(old, size, broken, old_root, root)
 
 
+@given(st.lists(st.binary(max_size=8), max_size=70), st.data())
+def test_many_leaves_add_the_nodes_that_they_add_one_by_one(leaves: list[bytes], data: st.DataObject) -> None:
+    tree = Tree(leaves[: data.draw(st.integers(0, len(leaves)))])
+    size = sum(level == 0 for level, _ in tree.nodes)
+    made = merkle.nodes_of_many(size, leaves[size:], tree.read)
+    assert not made.keys() & tree.nodes.keys()
+    assert tree.nodes | made == Tree(leaves).nodes
+
+
 def test_edges() -> None:
     tree, leaf = Tree(VECTOR_LEAVES), merkle.leaf_hash(VECTOR_LEAVES[0])
     root = merkle.root(8, tree.read)

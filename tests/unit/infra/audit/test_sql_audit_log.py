@@ -70,6 +70,28 @@ def test_the_tree_is_that_of_the_leaves_at_every_size(log: SqlAuditLog) -> None:
         assert merkle.verify_consistency(index, 40, proof, log.root(index), log.root())
 
 
+def test_many_are_appended_as_one_by_one(log: SqlAuditLog, session: Session) -> None:
+    assert list(log.append_many([])) == []
+    assert log.size() == 0
+    events = [event(time=NOW + timedelta(seconds=second)) for second in range(40)]
+    log.append(events[0])
+    assert list(log.append_many(events[1:8])) == list(range(1, 8))
+    assert list(log.append_many(events[8:])) == list(range(8, 40))
+    leaves = [entry.leaf for entry in log.entries(0, 50)]
+    assert [json.loads(leaf)["event_id"] for leaf in leaves] == [one.event_id for one in events]
+    for size in range(41):
+        assert log.root(size) == merkle.root_of(leaves[:size])
+    assert session.scalar(select(func.count()).select_from(AuditNode)) == 40 + 20 + 10 + 5 + 2 + 1
+
+
+def test_within_many_the_clock_may_step_back_a_little_and_no_more(log: SqlAuditLog) -> None:
+    back = [event(), event(time=NOW - CLOCK_TOLERANCE), event(time=NOW + timedelta(seconds=1))]
+    log.append_many(back)
+    assert [entry.time for entry in log.entries(0, 5)] == [NOW, NOW, NOW + timedelta(seconds=1)]
+    with pytest.raises(NotReady):
+        log.append_many([event(time=NOW + timedelta(hours=1)), event()])
+
+
 def test_append_belongs_to_the_callers_transaction(log: SqlAuditLog, session: Session) -> None:
     log.append(event())
     session.commit()

@@ -70,6 +70,7 @@ def test_verify_vectors(case: dict[str, object]) -> None:
         assert abs(np.linalg.norm(template.vector) - 1) < 1e-6
 
 
+@pytest.mark.privacy_row("sealed_record")
 @pytest.mark.parametrize("case", cases("invalid.json"), ids=lambda case: case["why"])
 def test_invalid_vectors(case: dict[str, object]) -> None:
     sealer, record, token = from_vector(case)
