@@ -239,6 +239,7 @@ class EventKind(StrEnum):
     RIGHTS_DECIDED = "rights_decided"
     RIGHTS_ERASED = "rights_erased"
     SIGNING_KEY_ROTATED = "signing_key_rotated"
+    OFFICER_DECIDED = "officer_decided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,3 +276,7 @@ class AuditEvent:
     expires_at: datetime | None = None
     count: int | None = None
     rotation: KeyRotation | None = None
+    check_id: str | None = None
+    """On an officer's decision: the check that it is about."""
+    pseudonym: str | None = None
+    """In place of `subject`, as another entry has it already: who decides about a check knows nobody's id."""

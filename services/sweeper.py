@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from threading import Event, Thread
 
 import structlog
@@ -27,6 +28,7 @@ class Sweeper:
         self._also = also
         self._stop = Event()
         self._thread = Thread(target=self._run, name="sweeper", daemon=True)
+        self.last_sweep: datetime | None = None
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -54,6 +56,7 @@ class Sweeper:
             log.info("purged", templates=purged.templates, epochs=purged.epochs, nonces=purged.nonces)
             overwrite_free_blocks()  # where copies of their keys and shares may have been
         tidy_and_sign(dwarpal.storage)
+        self.last_sweep = dwarpal.storage.now()
 
     def _run(self) -> None:
         while not self._stop.wait(self._dwarpal.settings.purge_interval_seconds):

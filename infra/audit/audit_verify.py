@@ -43,6 +43,7 @@ MAX_PURGE_INTERVAL = 3600
 DEFAULT_MARGIN = 60.0
 RACE_TOLERANCE = timedelta(seconds=1)  # gates that decide at once read their clocks before their turn in the log
 WITNESS_CLOCK = timedelta(minutes=5)  # how far a witness's clock may be from the site's
+HAND_TIME = timedelta(hours=1, minutes=5)  # how long after a check an officer may decide about it, and a slow clock
 EPOCH_SECONDS = 3600
 MAX_LINE = 1 << 17
 MAX_PROBLEMS = 100
@@ -294,9 +295,10 @@ _TEXT_FIELDS = {
     "event": re.compile(
         "enrolled|checked|moved_out|moved_in|withdrawn|expired|reviewed|epoch_destroyed|gate_created"
         "|gate_changed|device_key_added|device_key_revoked|liveness_ended|key_created|key_revoked|purged|calibrated"
-        "|rights_received|rights_read|rights_decided|rights_erased|signing_key_rotated"
+        "|rights_received|rights_read|rights_decided|rights_erased|signing_key_rotated|officer_decided"
     ),
     "event_id": _CODE,
+    "check": _CODE,
     "policy": _CODE,
     "decision": _CODE,
     "reason": _CODE,
@@ -344,6 +346,9 @@ class Entry:
     epoch: int | None
     decision: str | None
     expires_at: datetime | None
+    event_id: str
+    check: str | None
+    gate: str | None
 
     @classmethod
     def parse(cls, index: int, line: bytes) -> Entry:
@@ -370,6 +375,9 @@ class Entry:
             cast("int | None", fields.get("epoch")),
             cast("str | None", fields.get("decision")),
             expires,
+            str(fields["event_id"]),
+            cast("str | None", fields.get("check")),
+            cast("str | None", fields.get("gate")),
         )
 
 
@@ -392,6 +400,7 @@ class Ledger:
         self._grace = grace
         self._lives: dict[int, dict[str, _Life]] = {}  # by epoch, then by pseudonym
         self._destroyed: set[int] = set()
+        self._turned_away: dict[str, Entry] = {}  # checks of the last hour about which an officer may decide
         self._moving = False
         self._last = datetime.min.replace(tzinfo=UTC)
 
@@ -410,8 +419,12 @@ class Ledger:
         self._moving = entry.event == "moved_out"
         if entry.event == "epoch_destroyed":
             self._epoch_destroyed(entry)
+        elif entry.event == "officer_decided":
+            self._by_hand(entry)
         elif entry.event in _ABOUT_SUBJECT:
             self._about_subject(entry)
+        if entry.event == "checked" and entry.decision in ("deny", "refer"):
+            self._turned_away[entry.event_id] = entry
 
     def finish(self, exported_at: datetime) -> None:
         """Look for what should have happened by the time of the export and did not."""
@@ -433,6 +446,16 @@ class Ledger:
                     "epoch_key_kept",
                     f"the keys of epoch {epoch} still exist, {_seconds(_epoch_end(epoch), end)} after its end",
                 )
+
+    def _by_hand(self, entry: Entry) -> None:
+        """An officer decides once about a check of the last hour that did not admit, and of the same subject."""
+        while self._turned_away and entry.time - next(iter(self._turned_away.values())).time > HAND_TIME:
+            del self._turned_away[next(iter(self._turned_away))]
+        check = self._turned_away.pop(entry.check or "", None)
+        if check is None or check.gate != entry.gate or entry.subject not in (None, check.subject):
+            self._fail("hand_decision_unfounded", "an officer decided about no such check, or a second time", entry)
+        elif entry.epoch in self._destroyed:
+            self._after_destruction(entry, entry.epoch)
 
     def _about_subject(self, entry: Entry) -> None:
         if entry.event == "checked":

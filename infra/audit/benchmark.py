@@ -46,7 +46,7 @@ _LEAF = (
 )
 
 Progress = Callable[[int, int], None]
-_Row = tuple[int, bytes, str, int, str, str, int]
+_Row = tuple[int, bytes, str, int, str, str, int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,17 @@ def _rows(entries: int) -> Iterator[_Row]:
         subject = hashlib.sha256(b"%d" % (index // 4)).hexdigest()
         epoch = epoch_of(time + timedelta(hours=24))
         leaf = _LEAF % (epoch, subject[:32], subject, utc_text(time))
-        yield index, leaf.encode(), "checked", int(time.timestamp() * 1e6), "t3-entry-1", subject, epoch
+        yield (
+            index,
+            leaf.encode(),
+            "checked",
+            int(time.timestamp() * 1e6),
+            "t3-entry-1",
+            subject,
+            epoch,
+            "admit",
+            "matched",
+        )
 
 
 class _Nodes:

@@ -42,6 +42,7 @@ _ENTRY = select(
     AuditEntry.time,
     AuditEntry.gate_id,
     AuditEntry.subject,
+    AuditEntry.epoch,
 )
 _Result = TypeVar("_Result")
 
@@ -56,6 +57,7 @@ class LogEntry:
     time: datetime
     gate_id: str | None
     subject: str | None
+    epoch: int | None = None
 
     def fields(self) -> dict[str, JSON]:
         """Return the leaf's fields."""
@@ -109,6 +111,8 @@ class SqlAuditLog:
                     "gate_id": event.gate_id,
                     "subject": subject,
                     "epoch": event.epoch,
+                    "decision": event.decision,
+                    "reason": event.reason,
                 }
             )
         self._session.execute(insert(AuditEntry), rows)
@@ -253,6 +257,9 @@ class SqlAuditLog:
         return hmac.digest(key, b"dwarpal/key-id/v1", hashlib.sha256).hex()
 
     def _pseudonym_of(self, event: AuditEvent) -> str | None:
+        if event.pseudonym is not None and event.epoch is not None:
+            self._keys.audit_key(event.epoch)  # what it stands for must not be spoken of once the key is gone
+            return event.pseudonym
         if event.subject is None:
             return None
         if event.epoch is None:
@@ -329,6 +336,7 @@ def _leaf(event: AuditEvent, time: datetime, subject: str | None) -> bytes:
         "policy": event.policy_version,
         "subject": subject,
         "epoch": event.epoch,
+        "check": event.check_id,
         "gate": event.gate_id,
         "purpose": event.purpose.value if event.purpose else None,
         "decision": event.decision,
@@ -337,7 +345,7 @@ def _leaf(event: AuditEvent, time: datetime, subject: str | None) -> bytes:
         "count": event.count,
         **(asdict(event.rotation) if event.rotation else {}),
     }
-    for name in ("event_id", "policy", "decision", "reason"):
+    for name in ("event_id", "policy", "check", "decision", "reason"):
         value = fields[name]
         if value is not None and not (isinstance(value, str) and _CODE.fullmatch(value)):
             raise ValueError(f"the log takes only a code as {name}")

@@ -14,7 +14,10 @@ class AuditEntry(Base):
     """One leaf of the Merkle tree: the exact bytes that were hashed, and the fields that queries need."""
 
     __tablename__ = "audit_entry"
-    __table_args__ = (Index("ix_audit_entry_event_epoch", "event", "epoch"),)
+    __table_args__ = (
+        Index("ix_audit_entry_event_epoch", "event", "epoch"),
+        Index("ix_audit_entry_decision_time", "decision", "time"),
+    )
 
     index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     leaf: Mapped[bytes] = mapped_column(LargeBinary)
@@ -23,6 +26,8 @@ class AuditEntry(Base):
     gate_id: Mapped[str | None] = mapped_column(String(100), index=True)
     subject: Mapped[str | None] = mapped_column(String(64), index=True)
     epoch: Mapped[int | None] = mapped_column(BigInteger)
+    decision: Mapped[str | None] = mapped_column(String(100))
+    reason: Mapped[str | None] = mapped_column(String(100))
 
 
 class AuditNode(Base):

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from threading import Event
 
 import structlog
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from services.api.middleware import install_middleware
 from services.api.routes import (
     audit,
     credentials,
+    desk,
     devices,
     enrollments,
     gates,
@@ -92,6 +94,7 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
             }
         },
     )
+    app.state.leaving = Event()
     app.state.slots = ComputeSlots(max(2, os.cpu_count() or 2))
     install_error_handlers(app)
     install_middleware(app, metrics=metrics, max_body=largest_body(settings), rate_address=settings.rate_address)
@@ -108,6 +111,7 @@ def create_app(settings: Settings, build: Callable[[Settings, Metrics], Dwarpal]
         rights,
         audit,
         witness,
+        desk,
         health,
     ):
         app.include_router(routes.router)

@@ -52,8 +52,10 @@ def run(settings: Settings, listening: socket.socket) -> None:
             raise
         return system
 
+    app = create_app(settings, build)
+
     class Announcing(uvicorn.Server):
-        """A server that says where it listens once it is ready."""
+        """A server that says where it listens once it is ready, and tells streams when it is about to stop."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             """Start, then print the line."""
@@ -61,8 +63,13 @@ def run(settings: Settings, listening: socket.socket) -> None:
             say(f"Dwarpal is ready at {url_of(listening)}")
             sys.stdout.flush()
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Begin to stop: what streams for hours ends by itself."""
+            app.state.leaving.set()
+            super().handle_exit(sig, frame)
+
     config = uvicorn.Config(
-        create_app(settings, build),
+        app,
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -65,7 +65,7 @@ def count_failure(request: Request) -> None:
 
 
 def home_of(key: ApiKey) -> str:
-    """Return where a key's holder works; officers, auditors and administrators have no page of their own so far."""
+    """Return where a key's holder works; auditors have no page of their own so far."""
     match key.role:
         case Role.GATE:
             return f"/gate/{key.gate_id}"
@@ -74,7 +74,7 @@ def home_of(key: ApiKey) -> str:
         case Role.ENROLLER:
             return "/"
         case Role.OFFICER | Role.ADMIN:
-            return "/v1/gates"
+            return "/desk"
 
 
 def staff(system: Dwarpal, request: Request, *roles: Role) -> tuple[WebSession, ApiKey] | Response:

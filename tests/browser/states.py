@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from evaluation.camera import PRESETS, photograph_jpeg
+from services.demo.scenes import ASTRONAUT, HOPPER, portrait
 from tests.browser.conftest import Chromium, Watched
 from tests.browser.journeys import decision, enroll
+from tests.conftest import encode
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,49 @@ def _challenge(watched: Watched, chromium: Chromium) -> None:
     page.wait_for_timeout(300)
 
 
+def _turned_away(chromium: Chromium) -> None:
+    """Have one traveller denied and one referred, over HTTP."""
+    person = encode(portrait(ASTRONAUT))
+    # Through a gate's camera: PAD takes the scan of the second portrait for the print that it is.
+    stranger = photograph_jpeg(portrait(HOPPER), PRESETS["boarding"], np.random.default_rng(2026))
+    with chromium.site.server.site(chromium.site.keys) as http:
+        token = http.enroll(person, departs_in=None).json()["travel_token"]
+        assert http.decision(stranger, token) == ("deny", "not_matched")
+        assert http.decision(person, token, gate="active-1") == ("refer", "liveness_required")
+
+
+def _desk(watched: Watched, chromium: Chromium) -> None:
+    """With two who wait, one of them only for those who look for it."""
+    chromium.sign_in(watched, "officer")
+    watched.page.wait_for_selector("#line[data-state=live]")
+    _turned_away(chromium)
+    watched.page.check("#denied")
+    watched.page.wait_for_selector(".desk-card[data-kind=refer] .since:not(:empty)")
+    watched.page.wait_for_timeout(1200)
+
+
+def _desk_decided(watched: Watched, chromium: Chromium) -> None:
+    _desk(watched, chromium)
+    watched.page.locator(".desk-card .yes").first.click()
+    watched.page.wait_for_selector("#done:not([hidden]) li")
+    watched.page.wait_for_timeout(1500)
+
+
+def _desk_key(watched: Watched, chromium: Chromium) -> None:
+    chromium.sign_in(watched, "admin")
+    watched.page.wait_for_selector("#keys tr")
+    watched.page.select_option("#role", "gate")
+    watched.page.click("#make .button")
+    watched.page.wait_for_selector("#made:not([hidden])")
+
+
+def _desk_away(watched: Watched, chromium: Chromium) -> None:
+    watched.page.route("**/v1/desk/**", lambda route: route.abort())
+    chromium.sign_in(watched, "officer")
+    watched.page.wait_for_selector("#line[data-state=away]")
+    watched.errors.clear()  # Chromium notes by itself what did not load
+
+
 READY: dict[str, object] = {"hint": "ready"}
 
 STATES = (
@@ -143,6 +191,10 @@ STATES = (
     State("my-withdrawn", "/", _withdrawn),
     State("sign-in", "/sign-in", _nothing),
     State("sign-in-wrong", "/sign-in", _wrong_key),
+    State("desk-waiting", "/sign-in", _desk),
+    State("desk-decided", "/sign-in", _desk_decided),
+    State("desk-new-key", "/sign-in", _desk_key),
+    State("desk-no-connection", "/sign-in", _desk_away),
     State("gate-idle", "/sign-in", _gate(look={"hint": "face_not_found"})),
     State("gate-guide", "/sign-in", _gate(look={"hint": "come_closer"})),
     State("gate-challenge", "/sign-in", _challenge),

@@ -48,8 +48,8 @@ def csrf_of(site: LocalSite, cookie: dict[str, str], path: str) -> str:
     ("who", "home"),
     [
         ("entry-1", "/gate/entry-1"),
-        ("officer", "/v1/gates"),
-        ("admin", "/v1/gates"),
+        ("officer", "/desk"),
+        ("admin", "/desk"),
         ("auditor", "/v1/audit/entries"),
         ("enroller", "/"),
     ],

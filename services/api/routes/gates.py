@@ -116,7 +116,7 @@ def list_gates(system: System) -> Page[GateState]:
     """List all gates."""
     with system.storage.reading() as unit:
         gates = unit.gates.all()
-    return Page(items=[_state(gate) for gate in gates], next_cursor=None)
+    return Page(items=[state_of(gate) for gate in gates], next_cursor=None)
 
 
 @router.post("", response_model=GateState, status_code=status.HTTP_201_CREATED)
@@ -134,18 +134,19 @@ def create_gate(
     gate = add_gate(
         system.storage,
         Gate(body.id, body.purpose, body.walk_through, body.liveness, body.signed_captures),
-        before_commit=lambda unit, gate: once.keep(unit, status.HTTP_201_CREATED, _state(gate)),
+        before_commit=lambda unit, gate: once.keep(unit, status.HTTP_201_CREATED, state_of(gate)),
     )
-    return _state(gate)
+    return state_of(gate)
 
 
 @router.patch("/{gate_id}", response_model=GateState, dependencies=[Depends(allow(Role.ADMIN))])
 def change(gate_id: str, body: GateChange, system: System) -> GateState:
     """Change a gate's policy against attacks, from the next check on."""
-    return _state(change_gate(system.storage, gate_id, liveness=body.liveness, signed_captures=body.signed_captures))
+    return state_of(change_gate(system.storage, gate_id, liveness=body.liveness, signed_captures=body.signed_captures))
 
 
-def _state(gate: Gate) -> GateState:
+def state_of(gate: Gate) -> GateState:
+    """Return a gate as it is sent."""
     return GateState(
         id=gate.id,
         purpose=gate.purpose,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response, status
 
-from infra.api_keys import Role, list_keys
+from infra.api_keys import ApiKey, Role, list_keys
 from services.administration import add_key, end_key
 from services.api.auth import Caller, System, allow
 from services.api.once import IdempotencyKey, Once, body_digest
@@ -21,11 +21,7 @@ def keys(system: System) -> Page[KeyState]:
     """List all keys, also revoked ones, without their secrets."""
     with system.storage.reading() as unit:
         found = list_keys(unit.session)
-    states = [
-        KeyState(id=k.id, role=k.role, gate_id=k.gate_id, created_at=k.created_at, revoked_at=k.revoked_at)
-        for k in found
-    ]
-    return Page(items=states, next_cursor=None)
+    return Page(items=[key_state(key) for key in found], next_cursor=None)
 
 
 @router.post("", response_model=KeyCreated, status_code=status.HTTP_201_CREATED)
@@ -49,6 +45,11 @@ def create(
         ),
     )
     return KeyCreated(id=key_id, key=text)
+
+
+def key_state(key: ApiKey) -> KeyState:
+    """Return a key as it is sent, without its secret."""
+    return KeyState(id=key.id, role=key.role, gate_id=key.gate_id, created_at=key.created_at, revoked_at=key.revoked_at)
 
 
 @router.delete("/{key_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=admin)

@@ -296,6 +296,29 @@ def never_enrolled(site: Airport, first: Traveller, second: Traveller) -> None:
     site.say(EventKind.WITHDRAWN, replace(first, subject=site.new_id()))
 
 
+def by_hand(site: Airport, first: Traveller, second: Traveller, about: str = "deny", times: int = 1) -> None:
+    """An officer lets somebody through whom a gate turned away."""
+    checks = [entry for entry in site.log.entries(0, 100) if entry.fields().get("decision") == about]
+    check, gate = checks[0].fields(), "t3-entry-1"
+    for _ in range(times):
+        more = {"gate_id": gate, "purpose": Purpose.ENTRY, "decision": "admit", "reason": "papers_checked"}
+        about_whom = {"epoch": checks[0].epoch, "pseudonym": checks[0].subject, "check_id": str(check["event_id"])}
+        site.say(EventKind.OFFICER_DECIDED, **more, **about_whom)
+
+
+def by_hand_twice(site: Airport, first: Traveller, second: Traveller) -> None:
+    by_hand(site, first, second, times=2)
+
+
+def by_hand_of_admitted(site: Airport, first: Traveller, second: Traveller) -> None:
+    by_hand(site, first, second, about="admit")
+
+
+def by_hand_too_late(site: Airport, first: Traveller, second: Traveller) -> None:
+    site.now += timedelta(hours=2)
+    by_hand(site, first, second)
+
+
 def enrolled_again(site: Airport, first: Traveller, second: Traveller) -> None:
     site.enroll(again=second)
 
@@ -312,7 +335,11 @@ def epoch_revived(site: Airport, first: Traveller, second: Traveller) -> None:
     site.check(first, "admit", "matched")
 
 
-MISDEEDS: dict[str, tuple[Callable[[Airport, Traveller, Traveller], None], str]] = {
+MISDEEDS: dict[str, tuple[Callable[[Airport, Traveller, Traveller], None], str | None]] = {
+    "by-hand": (by_hand, None),
+    "by-hand-twice": (by_hand_twice, "hand_decision_unfounded"),
+    "by-hand-of-admitted": (by_hand_of_admitted, "hand_decision_unfounded"),
+    "by-hand-too-late": (by_hand_too_late, "hand_decision_unfounded"),
     "late-deletion": (late_deletion, "deleted_late"),
     "purge-gap": (purge_gap, "not_deleted"),
     "key-gap": (key_gap, "epoch_key_kept"),

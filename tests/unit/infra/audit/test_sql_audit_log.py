@@ -116,6 +116,7 @@ def test_a_leaf_is_canonical_and_on_the_allow_list(log: SqlAuditLog, keys: FakeK
         reason="not_matched",
         expires_at=expires,
         count=3,
+        check_id="11" * 16,
     )
     keys.audit_key(EPOCH, create=True)
     entry = log.entry(log.append(full))
@@ -132,6 +133,7 @@ def test_a_leaf_is_canonical_and_on_the_allow_list(log: SqlAuditLog, keys: FakeK
             "policy": "gate/1",
             "subject": pseudonym(keys.audit_key(EPOCH), "00" * 16),
             "epoch": EPOCH,
+            "check": "11" * 16,
             "gate": "gate-1",
             "purpose": "boarding",
             "decision": "deny",
@@ -140,8 +142,8 @@ def test_a_leaf_is_canonical_and_on_the_allow_list(log: SqlAuditLog, keys: FakeK
             "count": 3,
         }
     )
-    # The version, and no keys of a rotation: a new field must be allowed here first.
-    assert len(said) == len(fields(AuditEvent)) + 1 - 1
+    # The version; no keys of a rotation, no pseudonym of another entry: a new field must be allowed here first.
+    assert len(said) == len(fields(AuditEvent)) + 1 - 2
     assert set(json.loads(log.entry(log.append(event())).leaf)) == {"v", "time", "event", "event_id", "policy"}
     for index in range(2):
         assert Entry.parse(index, log.entry(index).leaf).index == index
