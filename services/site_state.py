@@ -28,11 +28,12 @@ class GateHealth:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Templates that exist, those past their expiry, when the oldest was made and when the next one goes."""
+    """Templates that exist, those past their expiry, when the oldest was made and must go, and when the next goes."""
 
     templates: int
     overdue: int
     oldest: datetime | None
+    oldest_expiry: datetime | None
     next_expiry: datetime | None
     duplicates_suspected: int
 
@@ -66,7 +67,9 @@ def held(unit: SqlUnitOfWork, now: datetime) -> Held:
     overdue = func.count().filter(row.expires_at <= now)
     suspected = func.count().filter(row.duplicate_suspected.is_(True))
     query = select(func.count(), overdue, func.min(row.enrolled_at), func.min(row.expires_at), suspected)
-    return Held(*unit.session.execute(query.select_from(row)).one())
+    templates, late, oldest, following, duplicates = unit.session.execute(query.select_from(row)).one()
+    limit = select(row.expires_at).where(row.enrolled_at == oldest).order_by(row.expires_at.desc()).limit(1)
+    return Held(templates, late, oldest, unit.session.execute(limit).scalar_one_or_none(), following, duplicates)
 
 
 def requests(unit: SqlUnitOfWork, now: datetime) -> Requests:

@@ -147,6 +147,7 @@ class SqlAuditLog:
         *,
         event: EventKind | None = None,
         gate_id: str | None = None,
+        decision: str | None = None,
         newest_first: bool = False,
     ) -> list[LogEntry]:
         """Return up to `limit` entries from index `start` on, upwards or (`newest_first`) downwards."""
@@ -159,6 +160,8 @@ class SqlAuditLog:
             query = query.where(AuditEntry.event == event.value)
         if gate_id is not None:
             query = query.where(AuditEntry.gate_id == gate_id)
+        if decision is not None:
+            query = query.where(AuditEntry.decision == decision)
         return [LogEntry(*row) for row in self._session.execute(query)]
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:

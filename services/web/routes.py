@@ -10,7 +10,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.web import desk, gate, my, sign_in, traveller
+from services.web import audit, desk, gate, my, sign_in, traveller
 from services.web.pages import HEADERS
 
 
@@ -27,7 +27,7 @@ class OwnFiles(StaticFiles):
 
 def install_pages(app: FastAPI) -> None:
     """Add the pages to the application."""
-    for router in (traveller.router, my.router, my.verifier, sign_in.router, gate.router, desk.router):
+    for router in (traveller.router, my.router, my.verifier, sign_in.router, gate.router, desk.router, audit.router):
         app.include_router(router, include_in_schema=False)
     app.mount("/static", OwnFiles(directory=Path(str(files("services.web").joinpath("static")))), name="static")
 

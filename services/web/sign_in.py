@@ -65,12 +65,12 @@ def count_failure(request: Request) -> None:
 
 
 def home_of(key: ApiKey) -> str:
-    """Return where a key's holder works; auditors have no page of their own so far."""
+    """Return where a key's holder works."""
     match key.role:
         case Role.GATE:
             return f"/gate/{key.gate_id}"
         case Role.AUDITOR:
-            return "/v1/audit/entries"
+            return "/audit"
         case Role.ENROLLER:
             return "/"
         case Role.OFFICER | Role.ADMIN:

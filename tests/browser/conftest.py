@@ -151,11 +151,15 @@ class Chromium:
 
     def sign_in(self, watched: Watched, who: str, *, site: Site | None = None) -> None:
         """Sign in as somebody, by keyboard."""
+        self.sign_in_at(watched.page, who, site=site)
+
+    def sign_in_at(self, page: Page, who: str, *, site: Site | None = None) -> None:
+        """The same on a page by itself."""
         where = site or self.site
-        watched.page.goto(where.url + "/sign-in?other")
-        watched.page.fill("#key", where.keys[who])
-        watched.page.keyboard.press("Enter")
-        watched.page.wait_for_url(lambda url: "/sign-in" not in url)
+        page.goto(where.url + "/sign-in?other")
+        page.fill("#key", where.keys[who])
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "/sign-in" not in url)
 
 
 @pytest.fixture

@@ -175,6 +175,45 @@ def _desk_away(watched: Watched, chromium: Chromium) -> None:
     watched.errors.clear()  # Chromium notes by itself what did not load
 
 
+def _audit(watched: Watched, chromium: Chromium) -> None:
+    """At an auditor's first visit."""
+    _turned_away(chromium)
+    chromium.sign_in(watched, "auditor")
+    watched.page.wait_for_selector("#entries li")
+    watched.page.wait_for_selector("#age > *")
+    watched.page.wait_for_selector("#pinning:not([hidden])")
+
+
+def _audit_good(watched: Watched, chromium: Chromium) -> None:
+    _audit(watched, chromium)
+    watched.page.click("#trust")
+    watched.page.wait_for_selector("#audit[data-state=good]")
+    watched.page.locator("#entries summary").first.click()
+    watched.page.locator("#entries .check").first.click()
+    watched.page.wait_for_selector("#entries .said[data-state=good]")
+
+
+def _audit_bad(watched: Watched, chromium: Chromium) -> None:
+    """After the log that this browser saw was cut off: the service answers with an older checkpoint."""
+    old = watched.page.request.get(chromium.site.url + "/v1/audit/checkpoint").text()
+    _audit_good(watched, chromium)
+    watched.page.route("**/v1/audit/checkpoint", lambda route: route.fulfill(body=old, content_type="text/plain"))
+    watched.page.click("#verify")
+    watched.page.wait_for_selector("#evidence:not([hidden]) .button")
+
+
+def _audit_filtered(watched: Watched, chromium: Chromium) -> None:
+    _audit(watched, chromium)
+    watched.page.select_option("#decision", "refer")
+    watched.page.select_option("#gate", "active-1")
+    watched.page.wait_for_function(ONLY_REFERRED)
+
+
+ONLY_REFERRED = """() => {
+  const entries = [...document.querySelectorAll("#entries .decision")];
+  return entries.length && entries.every((chip) => chip.textContent.startsWith("refer"));
+}"""
+
 READY: dict[str, object] = {"hint": "ready"}
 
 STATES = (
@@ -195,6 +234,10 @@ STATES = (
     State("desk-decided", "/sign-in", _desk_decided),
     State("desk-new-key", "/sign-in", _desk_key),
     State("desk-no-connection", "/sign-in", _desk_away),
+    State("audit-first-visit", "/sign-in", _audit),
+    State("audit-verified", "/sign-in", _audit_good),
+    State("audit-broken", "/sign-in", _audit_bad),
+    State("audit-filtered", "/sign-in", _audit_filtered),
     State("gate-idle", "/sign-in", _gate(look={"hint": "face_not_found"})),
     State("gate-guide", "/sign-in", _gate(look={"hint": "come_closer"})),
     State("gate-challenge", "/sign-in", _challenge),

@@ -50,7 +50,7 @@ def csrf_of(site: LocalSite, cookie: dict[str, str], path: str) -> str:
         ("entry-1", "/gate/entry-1"),
         ("officer", "/desk"),
         ("admin", "/desk"),
-        ("auditor", "/v1/audit/entries"),
+        ("auditor", "/audit"),
         ("enroller", "/"),
     ],
 )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import timedelta
 from tempfile import TemporaryFile
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from biometrics.records import EventKind
 from infra.api_keys import Role
+from infra.audit.activity import Activity
 from infra.audit.checkpoint import verifier_key
 from infra.audit.export import post_quantum_vkey
 from infra.audit.rotation import public_key
+from services import site_state
+from services.api.audit_schemas import AuditFigures, Refusal, Step, Templates
 from services.api.auth import System, allow
 from services.api.paging import Cursor, Limit, next_cursor
 from services.api.routes.witness import witnessing
@@ -30,6 +35,7 @@ from services.export import export_log
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 auditor = [Depends(allow(Role.AUDITOR, Role.ADMIN))]
+STEPS = 24
 Size = Annotated[int, Query(ge=0, le=2**62)]
 
 
@@ -73,16 +79,54 @@ def signing_keys(system: System) -> SigningKeys:
 
 @router.get("/entries", response_model=Page[AuditLine], dependencies=auditor)
 def entries(
-    system: System, limit: Limit = 100, cursor: Cursor = 0, event: EventKind | None = None, gate: str | None = None
+    system: System,
+    limit: Limit = 100,
+    cursor: Cursor = 0,
+    event: EventKind | None = None,
+    gate: str | None = None,
+    decision: Literal["admit", "deny", "refer"] | None = None,
+    newest: Annotated[bool, Query(description="the newest first")] = False,
 ) -> Page[AuditLine]:
-    """List entries in order, filtered by event or gate."""
+    """List entries in order, filtered by event, gate or decision."""
     with system.storage.reading() as unit:
-        found = unit.log.entries(cursor, limit + 1, event=event, gate_id=gate)
+        # Downwards a cursor is one more than where the page begins, for a page may begin at 0.
+        start = cursor if not newest else cursor - 1 if cursor else unit.log.size()
+        found = unit.log.entries(start, limit + 1, event=event, gate_id=gate, decision=decision, newest_first=newest)
     page = [
         AuditLine(index=e.index, leaf=e.leaf.decode("ascii"), entry=JSON_OBJECT.validate_python(e.fields()))
         for e in found[:limit]
     ]
-    return Page(items=page, next_cursor=next_cursor(found[limit].index) if len(found) > limit else None)
+    return Page(items=page, next_cursor=next_cursor(found[limit].index + newest) if len(found) > limit else None)
+
+
+@router.get("/figures", response_model=AuditFigures, dependencies=auditor)
+def figures(
+    system: System, hours: Annotated[int, Query(ge=1, le=24 * 7, description="how far back")] = 24
+) -> AuditFigures:
+    """Count decisions, refusals by reason and entries of the last hours, and say how old the oldest template is.
+
+    In steps of a 24th of the span. Templates are those of the database at this moment.
+    """
+    now = system.storage.now()
+    span = timedelta(hours=hours)
+    with system.storage.reading() as unit:
+        activity, held = Activity(unit.session), site_state.held(unit, now)
+        return AuditFigures(
+            since=now - span,
+            until=now,
+            step_seconds=int(span.total_seconds()) // STEPS,
+            steps=[Step(**asdict(step)) for step in activity.steps(now - span, span / STEPS, STEPS)],
+            refusals=[Refusal(decision=d, reason=r, count=n) for d, r, n in activity.refusals(now - span)],
+            events=activity.events(now - span),
+            size=unit.log.size(),
+            templates=Templates(
+                held=held.templates,
+                overdue=held.overdue,
+                oldest_enrolled_at=held.oldest,
+                oldest_expires_at=held.oldest_expiry,
+                next_expiry_at=held.next_expiry,
+            ),
+        )
 
 
 @router.get("/proofs/inclusion", response_model=InclusionProof, dependencies=auditor)
