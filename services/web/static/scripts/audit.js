@@ -201,6 +201,6 @@ $("filters").addEventListener("change", () => guarded(entries));
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("more").addEventListener("click", () => guarded(() => entries(true)));
 $("span").addEventListener("change", () => guarded(figures));
-guarded(figures);
-guarded(entries);
-verify();
+// Shown once everything is there, so that nothing jumps.
+await Promise.all([guarded(figures), guarded(entries), verify()]);
+$("rest").hidden = false;

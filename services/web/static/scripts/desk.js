@@ -119,6 +119,14 @@ function decided(done) {
   refreshSoon();
 }
 
+// Shown once the first answers are there, so that nothing jumps.
+const awaited = new Set(["queue", "house"]);
+
+function ready(part) {
+  awaited.delete(part);
+  if (!awaited.size) $("body").hidden = $("callers").hidden = false;
+}
+
 let source;
 
 function listen() {
@@ -131,6 +139,7 @@ function listen() {
     there.forEach(add);
     count();
     tick();
+    ready("queue");
   });
   source.addEventListener("waiting", ({ data }) => arrived(JSON.parse(data)));
   source.addEventListener("decided", ({ data }) => decided(JSON.parse(data)));
@@ -138,6 +147,7 @@ function listen() {
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) again();
     line("away", words.away);
+    ready("queue");
   });
 }
 
@@ -235,10 +245,12 @@ async function refresh() {
     $("due").textContent = at(state.requests.next_due_at);
     $("duplicates").textContent = number.format(state.duplicates_suspected);
     problem();
+    ready("house");
     return true;
   } catch (error) {
     if (error.status === 401 || error.status === 403) return signedOut();
     line("away", words.away);
+    ready("house");
     return true;
   }
 }
