@@ -31,7 +31,14 @@ def outside(url: str, allowed: Sequence[str]) -> bool:
         hosts = list(_hosts(url))
     except (ArgumentError, ValueError):
         return True
-    return any(not (_local(host) or _matches(host, allowed)) for host in hosts)
+    return any(not (is_local(host) or _matches(host, allowed)) for host in hosts)
+
+
+def is_local(host: str) -> bool:
+    """Say whether a host is this machine."""
+    if _address(host):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.startswith(("/", "@"))  # Unix sockets, also abstract ones
 
 
 def _hosts(url: str) -> Iterable[str]:
@@ -60,12 +67,6 @@ def _address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _local(host: str) -> bool:
-    if _address(host):
-        return ip_address(host).is_loopback
-    return host == "localhost" or host.startswith(("/", "@"))  # Unix sockets, also abstract ones
 
 
 def _matches(host: str, allowed: Sequence[str]) -> bool:

@@ -6,12 +6,13 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from biometrics.errors import MalformedInput
-from infra.region import outside, parse_hosts
+from infra.region import is_local, outside, parse_hosts
 from infra.retention_profile import LEAST_LOG_DAYS, PERIODS, RetentionProfile
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WITHOUT_PAD_WORDS = "a photograph may open the gate"
 """The words that a site must write to run without presentation attack detection."""
 
+_MOUNT = r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$"
 _RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
 
 
@@ -61,6 +63,17 @@ class Settings(BaseSettings):
         None,
         description="Passphrase that `dwarpal keys rotate --root` seals the key file with; either of the two opens it.",
     )
+    vault_url: str = Field(
+        "",
+        description="HashiCorp Vault that holds the keys in place of the key file, `https://...`; empty for the file.",
+    )
+    vault_token_file: Path | None = Field(None, description="File with Vault's token; read again when it is refused.")
+    vault_role_id: str = Field("", description="AppRole with which to sign in to Vault, in place of a token.")
+    vault_secret_id_file: Path | None = Field(None, description="File with the AppRole's secret id.")
+    vault_ca_file: Path | None = Field(None, description="Authorities that vouch for Vault; by default the well-known.")
+    vault_namespace: str = Field("", description="Vault's namespace, where it has any.")
+    vault_transit: str = Field("transit", pattern=_MOUNT, description="Mount of Vault's transit engine.")
+    vault_kv: str = Field("secret", pattern=_MOUNT, description="Mount of Vault's KV engine, version 2.")
     cache_dir: Path = Field(
         Path.home() / ".cache" / "dwarpal",
         description="Converted networks, keyed by SHA-256; may be deleted at any time.",
@@ -187,7 +200,17 @@ class Settings(BaseSettings):
         except MalformedInput:
             raise ValueError("DWARPAL_WITNESSES holds something that is no witness's verifier key") from None
         self._stay_in_region()
+        self._check_vault()
         return self
+
+    def _check_vault(self) -> None:
+        if not self.vault_url:
+            return
+        found = urlsplit(self.vault_url)
+        if found.scheme != "https" and not (found.scheme == "http" and is_local(found.hostname or "")):
+            raise ValueError("DWARPAL_VAULT_URL must be https, or this machine's own")
+        if (self.vault_token_file is not None) == bool(self.vault_role_id and self.vault_secret_id_file):
+            raise ValueError("set either DWARPAL_VAULT_TOKEN_FILE, or DWARPAL_VAULT_ROLE_ID and its secret id file")
 
     def _stay_in_region(self) -> None:
         try:

@@ -116,13 +116,28 @@ def build_storage(settings: Settings) -> Storage:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = build_engine(settings.effective_database_url)
     migrate(engine)
-    storage = Storage(settings, build_clock(settings), engine, build_file_keys(settings))
+    storage = Storage(settings, build_clock(settings), engine, build_keys(settings))
     finish_rotation(storage)
     return storage
 
 
-def build_file_keys(settings: Settings) -> FileKeyStore:
-    """Open the key file; raise `SealBroken` or `NotReady`."""
+def build_keys(settings: Settings) -> KeyStore:
+    """Open the key file, or Vault where its URL is set; raise `SealBroken` or `NotReady`."""
+    if settings.vault_url:
+        from infra.keys.vault_client import VaultAccess, VaultClient
+        from infra.keys.vault_store import VaultKeyStore
+
+        access = VaultAccess(
+            settings.vault_url,
+            settings.vault_token_file,
+            settings.vault_role_id,
+            settings.vault_secret_id_file,
+            settings.vault_ca_file,
+            settings.vault_namespace,
+            settings.vault_transit,
+            settings.vault_kv,
+        )
+        return VaultKeyStore(VaultClient(access), settings.site)
     passphrase, following = (
         secret.get_secret_value() if secret else None
         for secret in (settings.key_passphrase, settings.key_passphrase_next)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from biometrics.errors import DwarpalError
+from biometrics.errors import DwarpalError, NotReady
 from services.cli.options import AsJson, DataDir, settings_for
 from services.cli.outcome import ExitCode
 from services.cli.output import print_json, print_table, waiting
@@ -178,6 +178,9 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
+    if settings.vault_url:
+        yield _vault(settings)
+        return
     folder = settings.data_dir / "keys"
     if not folder.exists():
         yield Finding("keys", Verdict.FINE, "none yet")
@@ -189,6 +192,16 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("keys", Verdict.WARNING, "private, but sealed only by a file beside them: set a passphrase")
     else:
         yield Finding("keys", Verdict.FINE, "private, sealed with a passphrase")
+
+
+def _vault(settings: Settings) -> Finding:
+    from services.bootstrap import build_keys
+
+    try:
+        build_keys(settings).retired_signing_keys()
+    except NotReady as error:
+        return Finding("keys", Verdict.WRONG, f"{error.detail} ({error.code})")
+    return Finding("keys", Verdict.FINE, "Vault answers and lets us read; what else its policy allows shows at work")
 
 
 def _exposed(path: Path) -> str:
@@ -261,17 +274,17 @@ def _present_storage(settings: Settings) -> Iterator[Storage | None]:
     """Open keys and database as they are; None where that would make or change something."""
     from infra.clock import build_clock
     from infra.database.engine import build_engine, schema_revisions
-    from services.bootstrap import Storage, build_file_keys
+    from services.bootstrap import Storage, build_keys
 
     file = settings.data_dir / "keys" / "keys.dwarpal"
     no_database = not settings.database_url and not (settings.data_dir / "dwarpal.db").exists()
-    if no_database or not file.exists() or _exposed(file.parent):
+    if no_database or (not settings.vault_url and (not file.exists() or _exposed(file.parent))):
         yield None
         return
     engine = build_engine(settings.effective_database_url)
     try:
         present, newest = schema_revisions(engine)
-        storage = Storage(settings, build_clock(settings), engine, build_file_keys(settings))
+        storage = Storage(settings, build_clock(settings), engine, build_keys(settings))
         yield storage if present == newest else None
     finally:
         engine.dispose()

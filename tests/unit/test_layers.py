@@ -37,6 +37,7 @@ VENDOR_ROOMS: Mapping[str, tuple[str, ...]] = {
     "psycopg": ("infra",),
     "cryptography": ("infra",),
     "joserfc": ("infra/credentials/jose.py",),
+    "hvac": ("infra/keys/vault_client.py",),
     "faiss": ("infra",),
     "onnxruntime": ("infra",),
     "torch": ("training", "infra/mtcnn_export.py", "infra/model_import.py", "biometrics/iresnet.py"),

@@ -17,7 +17,7 @@ from infra.audit.activity import Activity
 from infra.audit.checkpoint import verifier_key
 from infra.audit.export import post_quantum_vkey
 from infra.audit.rotation import public_key
-from services import site_state
+from infra.database import site_state
 from services.api.audit_schemas import AuditFigures, Refusal, Step, Templates
 from services.api.auth import System, allow
 from services.api.paging import Cursor, Limit, next_cursor

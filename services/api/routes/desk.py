@@ -15,7 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from biometrics.errors import DwarpalError, NotReady
 from infra.api_keys import Role
-from services import site_state
+from infra.database import site_state
 from services.api.auth import Caller, System, allow, bearer, identify
 from services.api.desk_schemas import (
     DecidedState,

@@ -27,6 +27,7 @@ def readyz(request: Request, response: Response, system: System) -> Readiness:
     sweeper: Sweeper = request.app.state.sweeper
     with system.storage.reading() as unit:
         unit.gates.all()
+    system.storage.keys.signing_key()
     networks, settings = system.networks, system.settings
     ready = sweeper.alive()
     if not ready:

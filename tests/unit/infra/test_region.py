@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -83,13 +84,13 @@ def test_an_endpoint_outside_the_region_is_refused_at_start() -> None:
     assert Settings(database_url="postgresql://db.us.example/x").region == ""
 
 
-def test_an_endpoint_that_comes_later_is_held_to_the_region_too() -> None:
-    class Later(Settings):
-        vault_url: str = ""
-
-    assert Later(region="IN", region_hosts=HOSTS, vault_url="https://a.kms.example").vault_url
-    with pytest.raises(ValidationError, match="DWARPAL_VAULT_URL"):
-        Later(region="IN", region_hosts=HOSTS, vault_url="https://vault.us.example")
+def test_the_key_service_is_held_to_the_region_too() -> None:
+    token = Path("token")
+    assert Settings(
+        region="IN", region_hosts=HOSTS, vault_url="https://a.kms.example", vault_token_file=token
+    ).vault_url
+    with pytest.raises(ValidationError, match="DWARPAL_VAULT_URL is not known to be in the region"):
+        Settings(region="IN", region_hosts=HOSTS, vault_url="https://vault.us.example", vault_token_file=token)
 
 
 @pytest.mark.parametrize(

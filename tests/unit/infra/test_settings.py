@@ -115,3 +115,32 @@ def test_a_burst_never_stands_under_a_stricter_operating_point(single: float, bu
     assert Settings(pad_bpcer=single, pad_burst_bpcer=burst).effective_pad_burst_bpcer == used
     with pytest.raises(ValidationError, match="DWARPAL_PAD_BURST_BPCER"):
         Settings(pad_bpcer=single, pad_burst_bpcer=single + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"vault_url": "http://vault.example:8200", "vault_token_file": "t"}, "must be https"),
+        ({"vault_url": "ftp://127.0.0.1", "vault_token_file": "t"}, "must be https"),
+        ({"vault_url": "https://vault.example"}, "set either"),
+        ({"vault_url": "https://vault.example", "vault_role_id": "r"}, "set either"),
+        (
+            {
+                "vault_url": "https://vault.example",
+                "vault_token_file": "t",
+                "vault_role_id": "r",
+                "vault_secret_id_file": "s",
+            },
+            "set either",
+        ),
+        ({"vault_url": "https://vault.example", "vault_token_file": "t", "vault_kv": "../x"}, "vault_kv"),
+    ],
+)
+def test_a_vault_that_would_be_unsafe_or_unclear_is_refused(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings(**changes)  # type: ignore[arg-type]
+
+
+def test_a_vault_by_token_by_role_and_on_this_machine() -> None:
+    assert Settings(vault_url="http://127.0.0.1:8200", vault_token_file="t").vault_url  # type: ignore[arg-type]
+    assert Settings(vault_url="https://v.example", vault_role_id="r", vault_secret_id_file="s").vault_url  # type: ignore[arg-type]
