@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=6, help="times that the service is killed (tests/e2e/test_kill_drill.py)"
     )
+    parser.addoption("--database-url", default="", help="an empty database for the kill drill; by default SQLite")
     parser.addoption("--soak", type=int, default=10, help="checks of one gate's screen (tests/browser/test_soak.py)")
 
 

@@ -1,6 +1,7 @@
 """The service is killed at random moments of its work; after each restart nothing is half done.
 
-`pytest tests/e2e/test_kill_drill.py --kills 200 -s` is the long form and prints what was under way.
+`pytest tests/e2e/test_kill_drill.py --kills 200 -s` is the long form and prints what was under way; `--database-url`
+takes it to an empty PostgreSQL database.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -23,6 +23,7 @@ from time import sleep
 
 import httpx2
 import pytest
+from sqlalchemy import create_engine, text
 
 from infra.audit.audit_verify import verify_bundle
 from tests.e2e.conftest import Server
@@ -148,6 +149,7 @@ def test_killed_at_random_moments_nothing_is_half_done(
         lockout_failures=100,
         rate_gate="100000/minute",
         rate_holder="100000/minute",
+        database_url=request.config.getoption("--database-url"),
     )
     told = Told()
     server.start()
@@ -188,6 +190,16 @@ def verifier_key_of(server: Server) -> str:
     return str(httpx2.get(f"{server.url}/v1/audit/keys", trust_env=False).json()["vkey"])
 
 
+def enrolled_in(server: Server) -> set[str]:
+    """Return the ids that stand in the database."""
+    engine = create_engine(server.env["DWARPAL_DATABASE_URL"] or f"sqlite:///{server.data_dir / 'dwarpal.db'}")
+    try:
+        with engine.connect() as connection:
+            return {row[0] for row in connection.execute(text("SELECT id FROM enrollment"))}
+    finally:
+        engine.dispose()
+
+
 def moved(offset: timedelta) -> datetime:
     """Return the service's time."""
     return datetime.now(UTC) + offset
@@ -210,8 +222,7 @@ def nothing_is_half_done(
     entries = {line["event_id"]: line for line in lines if "event_id" in line}
     for check_id in told.admitted:
         assert entries[check_id]["decision"] == "admit", "an admission that is not in the log"
-    with sqlite3.connect(f"file:{server.data_dir / 'dwarpal.db'}?mode=ro", uri=True) as database:
-        rows = {row[0] for row in database.execute("SELECT id FROM enrollment")}
+    rows = enrolled_in(server)
     # Sweeps go on: what the log calls alive and what the database holds may differ by nothing.
     assert report.alive == len(rows)
     for token, enrolled in list(told.active.items()):
