@@ -55,11 +55,29 @@ class FaceEmbedder(Protocol):
         ...
 
 
+class HeldTemplate(Protocol):
+    """What a traveller's token opens: a template, or one that can be compared and not seen."""
+
+    def matches(self, probe: Template, threshold: float) -> bool:
+        """Say whether the cosine with a probe reaches a threshold; may raise `SealBroken` or `NotReady`."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Lend it for a block."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Overwrite what there is to overwrite."""
+        ...
+
+
 class TemplateSealer(Protocol):
     """Seals templates so that only the right keys open them."""
 
     def seal(
-        self, template: Template, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
+        self, template: HeldTemplate, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
     ) -> SealedTemplate:
         """Seal a template for its holder and, if asked, for the walk-through gallery.
 
@@ -67,7 +85,7 @@ class TemplateSealer(Protocol):
         """
         ...
 
-    def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> Template:
+    def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> HeldTemplate:
         """Open a template with the traveller's share; raise `SealBroken` or `KeyDestroyed`."""
         ...
 

@@ -87,6 +87,10 @@ class Template:
         """The numbers themselves: 512 float32, not a copy."""
         return self._vector
 
+    def matches(self, probe: Self, threshold: float) -> bool:
+        """Say whether the cosine with a probe reaches a threshold."""
+        return float(self._vector @ probe.vector) >= threshold
+
     def zero(self) -> None:
         """Overwrite the numbers."""
         self._vector.fill(0.0)

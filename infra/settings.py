@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     vault_namespace: str = Field("", description="Vault's namespace, where it has any.")
     vault_transit: str = Field("transit", pattern=_MOUNT, description="Mount of Vault's transit engine.")
     vault_kv: str = Field("secret", pattern=_MOUNT, description="Mount of Vault's KV engine, version 2.")
+    blind_url: str = Field(
+        "",
+        description="Key holder of blind matching (`dwarpal blind serve`), `https://...`; empty compares in the clear.",
+    )
+    blind_public_key: Path | None = Field(None, description="The key holder's public key, from `dwarpal blind keygen`.")
+    blind_token_file: Path | None = Field(None, description="File with the secret that the key holder lets us in by.")
     cache_dir: Path = Field(
         Path.home() / ".cache" / "dwarpal",
         description="Converted networks, keyed by SHA-256; may be deleted at any time.",
@@ -200,15 +206,18 @@ class Settings(BaseSettings):
         except MalformedInput:
             raise ValueError("DWARPAL_WITNESSES holds something that is no witness's verifier key") from None
         self._stay_in_region()
-        self._check_vault()
+        self._check_services()
         return self
 
-    def _check_vault(self) -> None:
+    def _check_services(self) -> None:
+        for name in ("vault_url", "blind_url"):
+            found = urlsplit(getattr(self, name))
+            if found.scheme not in ("", "https") and not (found.scheme == "http" and is_local(found.hostname or "")):
+                raise ValueError(f"DWARPAL_{name.upper()} must be https, or this machine's own")
+        if self.blind_url and not (self.blind_public_key and self.blind_token_file):
+            raise ValueError("DWARPAL_BLIND_URL needs DWARPAL_BLIND_PUBLIC_KEY and DWARPAL_BLIND_TOKEN_FILE")
         if not self.vault_url:
             return
-        found = urlsplit(self.vault_url)
-        if found.scheme != "https" and not (found.scheme == "http" and is_local(found.hostname or "")):
-            raise ValueError("DWARPAL_VAULT_URL must be https, or this machine's own")
         if (self.vault_token_file is not None) == bool(self.vault_role_id and self.vault_secret_id_file):
             raise ValueError("set either DWARPAL_VAULT_TOKEN_FILE, or DWARPAL_VAULT_ROLE_ID and its secret id file")
 

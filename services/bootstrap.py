@@ -14,7 +14,7 @@ import structlog
 
 from biometrics.card import ModelCard
 from biometrics.errors import ModelUnusable
-from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery
+from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer
 from biometrics.quality import QualityPolicy
 from enrollment.credentials import CredentialService
 from enrollment.enroll import EnrollmentService
@@ -187,7 +187,7 @@ def build_dwarpal(
     storage = storage or build_storage(settings)
     networks = networks or build_networks(settings)
     gallery = RotatedGallery()
-    sealer = EnvelopeSealer(storage.keys, settings.site)
+    sealer = build_sealer(storage)
     quality = QualityPolicy(min_face_pixels=settings.farthest_face_pixels)
     if networks.pad is None and not settings.without_pad:
         raise ModelUnusable("A gate without PAD would open for a photograph.", code="no_pad")
@@ -254,10 +254,30 @@ def build_dwarpal(
     return dwarpal
 
 
+def build_sealer(storage: Storage) -> TemplateSealer:
+    """Wire what seals templates: in the clear within the envelope, or encrypted to a key holder where one is set.
+
+    Raises `ModelUnusable` if the extra or the public key is missing.
+    """
+    settings = storage.settings
+    if not settings.blind_url or settings.blind_public_key is None or settings.blind_token_file is None:
+        return EnvelopeSealer(storage.keys, settings.site)
+    from infra.blind import BlindSide
+    from infra.blind_holder import BlindHolder
+    from infra.keys.blind_sealing import BlindSealer
+
+    try:
+        public = settings.blind_public_key.read_bytes()
+    except OSError:
+        raise ModelUnusable("The key holder's public key cannot be read.", code="blind_malformed_key") from None
+    holder = BlindHolder(settings.blind_url, settings.blind_token_file)
+    return BlindSealer(storage.keys, settings.site).use(BlindSide(public), holder)
+
+
 def build_retention(storage: Storage, gallery: Gallery, model_digest: str | None = None) -> RetentionService:
     """Wire what forgets; it needs no network, but only templates of the network that runs enter a gallery."""
     return RetentionService(
-        EnvelopeSealer(storage.keys, storage.settings.site),
+        build_sealer(storage),
         gallery,
         storage.keys,
         build_scrubber(storage.engine),

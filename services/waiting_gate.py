@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from biometrics.comparison import cosine
 from biometrics.errors import Conflict, NotReady
 from biometrics.records import AuditEvent, EventKind, Gate, TravelToken, new_id
 from biometrics.types import Template
@@ -99,7 +98,7 @@ class WaitingGate:
             if record is None:
                 raise Conflict("The gate's traveller is gone.", code="benchmark_broken")
             with self._sealer.open_with_token(record, self._token) as template:
-                decision = "admit" if cosine(template, self._probe) > _SAME else "deny"
+                decision = "admit" if template.matches(self._probe, _SAME) else "deny"
             unit.audit.append(
                 AuditEvent(
                     EventKind.CHECKED,

@@ -180,7 +180,7 @@ class CheckService:
         # 8. compare
         try:
             with self.sealer.open_with_token(record, token) as template:
-                matched = cosine(probe, template) >= self.match.claimed()
+                matched = template.matches(probe, self.match.claimed())
         except SealBroken:
             return deny(Reason.NOT_ENROLLED), record
         return (admit(record.id) if matched else deny(Reason.NOT_MATCHED, counts_as_failure=True)), record

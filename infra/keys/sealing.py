@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from biometrics.errors import SealBroken
+from biometrics.ports import HeldTemplate
 from biometrics.records import EnrollmentRecord, SealedTemplate, TravelToken
 from biometrics.types import EMBEDDING_SIZE, Template
 from infra.keys.store import KeyStore
@@ -64,48 +65,66 @@ class EnvelopeSealer:
     def __repr__(self) -> str:
         return "<EnvelopeSealer>"
 
+    envelope_version = VERSION
+
     def seal(
-        self, template: Template, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
+        self, template: HeldTemplate, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
     ) -> SealedTemplate:
         """Seal a template for its holder and, if asked, for the walk-through gallery.
 
         Raises `KeyDestroyed` if the epoch has ended.
         """
-        epoch_key = self._keys.epoch_key(epoch, create=True)
-        context = SealContext(self._site, token.enrollment_id, model_digest, epoch)
-        data_key = bytearray(self._random(_KEY))
+        if not isinstance(template, Template):
+            raise SealBroken(_BROKEN)
         plain = bytearray(template.vector.astype("<f2").tobytes())
+        return self._seal(plain, token, epoch, model_digest, for_gallery=for_gallery)
+
+    def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> HeldTemplate:
+        """Open a template with the traveller's share; raise `SealBroken` or `KeyDestroyed`."""
+        return _template(self._open_with_token(record, token))
+
+    def open_for_gallery(self, record: EnrollmentRecord) -> Template:
+        """Open a template whose traveller consented to walk-through; raise `SealBroken` or `KeyDestroyed`."""
+        if record.sealed.for_gallery is None:
+            raise SealBroken(_BROKEN)
+        return _template(self._open(record, record.sealed.for_gallery, None, "gallery"))
+
+    def _seal(
+        self, plain: bytearray, token: TravelToken, epoch: int, model_digest: str, *, for_gallery: bool
+    ) -> SealedTemplate:
+        """Seal what is to be kept, and overwrite it."""
+        data_key = bytearray(self._random(_KEY))
         try:
-            envelope = self._encrypt(data_key, plain, context.bind("template"))
+            epoch_key = self._keys.epoch_key(epoch, create=True)
+            context = SealContext(self._site, token.enrollment_id, model_digest, epoch)
+            envelope = self._encrypt(data_key, plain, context.bind("template"), self.envelope_version)
             holder = self._wrap(data_key, epoch_key, token.share, context.bind("holder"))
             gallery = self._wrap(data_key, epoch_key, None, context.bind("gallery")) if for_gallery else None
         finally:
             _zero(data_key, plain)
         return SealedTemplate(envelope, holder, gallery)
 
-    def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> Template:
-        """Open a template with the traveller's share; raise `SealBroken` or `KeyDestroyed`."""
+    def _open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> bytearray:
         if token.enrollment_id != record.id:
             raise SealBroken(_BROKEN)
         return self._open(record, record.sealed.for_holder, token.share, "holder")
 
-    def open_for_gallery(self, record: EnrollmentRecord) -> Template:
-        """Open a template whose traveller consented to walk-through; raise `SealBroken` or `KeyDestroyed`."""
-        if record.sealed.for_gallery is None:
-            raise SealBroken(_BROKEN)
-        return self._open(record, record.sealed.for_gallery, None, "gallery")
-
-    def _open(self, record: EnrollmentRecord, wrapped: bytes, share: bytes | None, role: str) -> Template:
+    def _open(self, record: EnrollmentRecord, wrapped: bytes, share: bytes | None, role: str) -> bytearray:
+        """Return what was kept, which the caller overwrites."""
         context = SealContext(self._site, record.id, record.model_digest, record.epoch)
         epoch_key = self._keys.epoch_key(record.epoch)
         key = _derive(epoch_key, share, context.bind(role))
-        data_key, plain = bytearray(_KEY), bytearray(_TEMPLATE_BYTES)
+        envelope = record.sealed.envelope
+        data_key, plain = bytearray(_KEY), bytearray(max(0, len(envelope) - len(VERSION) - _NONCE - _TAG))
         try:
-            _decrypt(key, wrapped, context.bind(role), data_key)
-            _decrypt(data_key, record.sealed.envelope, context.bind("template"), plain)
-            return _template(plain)
+            _decrypt(key, wrapped, context.bind(role), data_key, VERSION)
+            _decrypt(data_key, envelope, context.bind("template"), plain, self.envelope_version)
+        except BaseException:
+            _zero(plain)
+            raise
         finally:
-            _zero(key, data_key, plain)
+            _zero(key, data_key)
+        return plain
 
     def _wrap(self, data_key: bytearray, epoch_key: bytes, share: bytes | None, bound: bytes) -> bytes:
         key = _derive(epoch_key, share, bound)
@@ -114,9 +133,9 @@ class EnvelopeSealer:
         finally:
             _zero(key)
 
-    def _encrypt(self, key: bytearray, plain: bytearray, bound: bytes) -> bytes:
+    def _encrypt(self, key: bytearray, plain: bytearray, bound: bytes, version: bytes = VERSION) -> bytes:
         nonce = self._random(_NONCE)
-        return VERSION + nonce + AESGCM(key).encrypt(nonce, plain, bound)
+        return version + nonce + AESGCM(key).encrypt(nonce, plain, bound)
 
 
 def _derive(epoch_key: bytes, share: bytes | None, bound: bytes) -> bytearray:
@@ -125,18 +144,23 @@ def _derive(epoch_key: bytes, share: bytes | None, bound: bytes) -> bytearray:
     return key
 
 
-def _decrypt(key: bytearray, sealed: bytes, bound: bytes, into: bytearray) -> None:
-    if len(sealed) != len(VERSION) + _NONCE + len(into) + _TAG or not sealed.startswith(VERSION):
+def _decrypt(key: bytearray, sealed: bytes, bound: bytes, into: bytearray, version: bytes) -> None:
+    if len(sealed) != len(version) + _NONCE + len(into) + _TAG or not sealed.startswith(version):
         raise SealBroken(_BROKEN)
-    start = len(VERSION) + _NONCE
+    start = len(version) + _NONCE
     try:
-        AESGCM(key).decrypt_into(sealed[len(VERSION) : start], sealed[start:], bound, into)
+        AESGCM(key).decrypt_into(sealed[len(version) : start], sealed[start:], bound, into)
     except InvalidTag:
         raise SealBroken(_BROKEN) from None
 
 
 def _template(plain: bytearray) -> Template:
-    vector = np.frombuffer(plain, "<f2").astype(np.float32)
+    try:
+        if len(plain) != _TEMPLATE_BYTES:
+            raise SealBroken(_BROKEN)
+        vector = np.frombuffer(plain, "<f2").astype(np.float32)
+    finally:
+        _zero(plain)
     norm = np.linalg.norm(vector)
     if not np.isfinite(norm) or abs(norm - 1.0) > 1e-2:
         raise SealBroken(_BROKEN)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from evaluation.protocol import FacePolicy, read_labels, read_pairs, subjects
+from services.cli.evaluate_blind import blind
 from services.cli.evaluate_bursts import bursts
 from services.cli.evaluate_challenge import challenge
 from services.cli.evaluate_groups import groups
@@ -25,6 +26,7 @@ from services.cli.output import print_json, progress_bar
 from services.cli.peers import peers
 
 app = typer.Typer(no_args_is_help=True, help="Measure error rates on labelled photographs.")
+app.command()(blind)
 app.command()(bursts)
 app.command()(challenge)
 app.command()(groups)

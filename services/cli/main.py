@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from services.cli import audit, breach, credentials, evaluate, explain, gates, keys, models, privacy, rights, witness
+from services.cli import (
+    audit,
+    blind,
+    breach,
+    credentials,
+    evaluate,
+    explain,
+    gates,
+    keys,
+    models,
+    privacy,
+    rights,
+    witness,
+)
 from services.cli.bench import bench
 from services.cli.calibrate import calibrate
 from services.cli.demo import demo
@@ -55,6 +68,7 @@ PROOF = "See for yourself"
 app.command(rich_help_panel=SITE)(serve)
 app.add_typer(keys.app, name="keys", rich_help_panel=SITE)
 app.add_typer(gates.app, name="gates", rich_help_panel=SITE)
+app.add_typer(blind.app, name="blind", rich_help_panel=SITE)
 app.add_typer(rights.app, name="rights", rich_help_panel=SITE)
 app.add_typer(breach.app, name="breach", rich_help_panel=SITE)
 app.command(rich_help_panel=SITE)(calibrate)

@@ -38,6 +38,7 @@ VENDOR_ROOMS: Mapping[str, tuple[str, ...]] = {
     "cryptography": ("infra",),
     "joserfc": ("infra/credentials/jose.py",),
     "hvac": ("infra/keys/vault_client.py",),
+    "tenseal": ("infra/blind.py",),
     "faiss": ("infra",),
     "onnxruntime": ("infra",),
     "torch": ("training", "infra/mtcnn_export.py", "infra/model_import.py", "biometrics/iresnet.py"),
