@@ -36,6 +36,15 @@ _NEXT = struct.Struct(">B32s")
 _RETIRED = struct.Struct(">q32s")
 
 
+def raised_watermark(destroyed: set[int], watermark: int) -> int:
+    """Return the watermark, raised over the older half of the destroyed epochs, which then go, where these are many."""
+    if len(destroyed) <= MOST_DESTROYED:
+        return watermark
+    oldest = sorted(destroyed)[: MOST_DESTROYED // 2]
+    destroyed.difference_update(oldest)
+    return oldest[-1]
+
+
 @dataclass(slots=True, repr=False)
 class EpochPair:
     """An epoch's key-encryption key and its audit pseudonym key."""
@@ -97,10 +106,7 @@ class KeyState:
             return False
         if epoch > self.watermark:
             self.destroyed.add(epoch)
-        if len(self.destroyed) > MOST_DESTROYED:
-            oldest = sorted(self.destroyed)[: MOST_DESTROYED // 2]
-            self.watermark = oldest[-1]
-            self.destroyed.difference_update(oldest)
+        self.watermark = raised_watermark(self.destroyed, self.watermark)
         return True
 
     def zero(self) -> None:

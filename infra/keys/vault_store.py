@@ -28,7 +28,7 @@ from pydantic import BaseModel, Field
 
 from biometrics.errors import KeyDestroyed, NotReady
 from biometrics.records import epoch_end
-from infra.keys.state import MOST_DESTROYED
+from infra.keys.state import raised_watermark
 from infra.keys.store import RetiredKey
 from infra.keys.vault_client import Changed, Unknown, VaultClient
 
@@ -72,10 +72,7 @@ class VaultState(BaseModel):
             self.unlogged.add(epoch)
         if epoch > self.watermark:
             self.destroyed.add(epoch)
-        if len(self.destroyed) > MOST_DESTROYED:
-            oldest = sorted(self.destroyed)[: MOST_DESTROYED // 2]
-            self.watermark = oldest[-1]
-            self.destroyed.difference_update(oldest)
+        self.watermark = raised_watermark(self.destroyed, self.watermark)
 
 
 class VaultKeyStore:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 import httpx2
 import pytest
@@ -94,3 +94,6 @@ def test_others_may_not_listen_and_desks_are_not_without_number(running: Server)
             assert refused == 2
             for answer in open_streams:
                 answer.close()
+        sleep(3)  # they end with the next look at the log
+        with listening(site, "officer") as events:
+            assert next(events)[0] == "snapshot"
