@@ -47,14 +47,17 @@ class Activity:
 
     def turned_away(self, since: datetime, limit: int) -> list[int]:
         """Return the indices of the newest checks since a time that did not admit, oldest first."""
-        query = select(AuditEntry.index).where(AuditEntry.decision.in_(TURNED_AWAY), AuditEntry.time >= since)
-        query = query.where(_is(EventKind.CHECKED)).order_by(AuditEntry.time.desc(), AuditEntry.index.desc())
-        return sorted(self._session.execute(query.limit(limit)).scalars())
+        found: list[int] = []
+        for decision in TURNED_AWAY:  # one by one: each is read from its end, in the index's order
+            query = select(AuditEntry.index, AuditEntry.event, AuditEntry.time).where(AuditEntry.decision == decision)
+            rows = self._session.execute(query.order_by(AuditEntry.index.desc()).limit(2 * limit))
+            found += [i for i, event, time in rows if event == EventKind.CHECKED.value and time >= since]
+        return sorted(found)[-limit:]
 
     def by_hand(self, since: datetime) -> Iterator[bytes]:
-        """Yield the leaves of officers' decisions since a time, oldest first."""
+        """Yield the leaves of officers' decisions since a time."""
         query = select(AuditEntry.leaf).where(_is(EventKind.OFFICER_DECIDED), AuditEntry.time >= since)
-        yield from self._session.execute(query.order_by(AuditEntry.index)).scalars()
+        yield from self._session.execute(query).scalars()
 
     def steps(self, since: datetime, step: timedelta, count: int) -> list[Step]:
         """Count checks by decision, and all entries, in so many steps from a time on."""
