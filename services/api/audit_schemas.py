@@ -25,7 +25,7 @@ class Refusal(BaseModel):
     count: int
 
 
-class Templates(BaseModel):
+class Retention(BaseModel):
     """Templates of the database: how many, how many past their end, and the oldest with its limit."""
 
     held: int
@@ -45,4 +45,4 @@ class AuditFigures(BaseModel):
     refusals: list[Refusal]
     events: dict[str, int] = Field(description="entries of the span by event")
     size: int = Field(description="entries of the whole log")
-    templates: Templates
+    retention: Retention

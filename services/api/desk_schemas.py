@@ -75,12 +75,12 @@ class GateHealthState(BaseModel):
 
 
 class PurgeState(BaseModel):
-    """Whether forgetting goes on: `overdue` templates are past their expiry and wait for the next sweep."""
+    """Whether forgetting goes on; of the templates held, `overdue` are past their end and wait for the next sweep."""
 
     alive: bool
     last_sweep_at: datetime | None
     interval_seconds: float
-    templates: int
+    held: int
     overdue: int
     oldest_enrolled_at: datetime | None
     next_expiry_at: datetime | None

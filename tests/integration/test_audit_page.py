@@ -60,17 +60,17 @@ def test_figures_are_those_of_the_entries(either_site: LocalSite, astronaut_jpeg
         assert step["entries"] == len(inside)
     refused = Counter((e["decision"], e["reason"]) for e in entries if e.get("decision") in ("deny", "refer"))
     assert {(r["decision"], r["reason"]): r["count"] for r in found["refusals"]} == refused  # type: ignore[attr-defined]
-    templates = found["templates"]
-    assert isinstance(templates, dict)
-    assert (templates["held"], templates["overdue"]) == (1, 0)
-    assert templates["oldest_expires_at"] == enrolled[0]["expires_at"]
+    retention = found["retention"]
+    assert isinstance(retention, dict)
+    assert (retention["held"], retention["overdue"]) == (1, 0)
+    assert retention["oldest_expires_at"] == enrolled[0]["expires_at"]
 
 
 def test_an_empty_span_and_a_long_one(site: LocalSite) -> None:
     site.clock.offset += timedelta(days=3)
     found = figures(site, hours=1)
     assert (found["refusals"], found["events"]) == ([], {})
-    assert found["templates"] == {
+    assert found["retention"] == {
         "held": 0,
         "overdue": 0,
         "oldest_enrolled_at": None,

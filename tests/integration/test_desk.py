@@ -159,7 +159,7 @@ def test_the_state_of_the_house(either_site: LocalSite, astronaut_jpeg: bytes, h
     gates = {gate["gate"]["id"]: gate for gate in now["gates"]}  # type: ignore[attr-defined, index]
     assert gates["entry-1"]["last_quarter"] == gates["entry-1"]["last_hour"] == {"admit": 1, "deny": 1}
     assert gates["security-1"]["last_hour"] == {}
-    assert (now["purge"]["templates"], now["purge"]["overdue"]) == (1, 0)  # type: ignore[index]
+    assert (now["purge"]["held"], now["purge"]["overdue"]) == (1, 0)  # type: ignore[index]
     assert now["requests"] == {"open": 0, "overdue": 0, "next_due_at": None}
     told = json.dumps(now)
     assert not any(secret in told for secret in (*site.keys.values(), token))

@@ -18,7 +18,7 @@ from infra.audit.checkpoint import verifier_key
 from infra.audit.export import post_quantum_vkey
 from infra.audit.rotation import public_key
 from infra.database import site_state
-from services.api.audit_schemas import AuditFigures, Refusal, Step, Templates
+from services.api.audit_schemas import AuditFigures, Refusal, Retention, Step
 from services.api.auth import System, allow
 from services.api.paging import Cursor, Limit, next_cursor
 from services.api.routes.witness import witnessing
@@ -105,7 +105,7 @@ def figures(
 ) -> AuditFigures:
     """Count decisions, refusals by reason and entries of the last hours, and say how old the oldest template is.
 
-    In steps of a 24th of the span. Templates are those of the database at this moment.
+    In steps of a 24th of the span. What is held is what the database holds at this moment.
     """
     now = system.storage.now()
     span = timedelta(hours=hours)
@@ -119,7 +119,7 @@ def figures(
             refusals=[Refusal(decision=d, reason=r, count=n) for d, r, n in activity.refusals(now - span)],
             events=activity.events(now - span),
             size=unit.log.size(),
-            templates=Templates(
+            retention=Retention(
                 held=held.templates,
                 overdue=held.overdue,
                 oldest_enrolled_at=held.oldest,

@@ -130,7 +130,7 @@ def state(request: Request, system: System) -> DeskState:
             alive=sweeper.alive(),
             last_sweep_at=sweeper.last_sweep,
             interval_seconds=system.settings.purge_interval_seconds,
-            templates=held.templates,
+            held=held.templates,
             overdue=held.overdue,
             oldest_enrolled_at=held.oldest,
             next_expiry_at=held.next_expiry,

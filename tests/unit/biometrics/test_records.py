@@ -15,6 +15,7 @@ from biometrics.records import (
     GATE_PURPOSES,
     RETENTION,
     AuditEvent,
+    KeyRotation,
     Purpose,
     SealedTemplate,
     TravelToken,
@@ -148,5 +149,6 @@ def test_nothing_sealed_is_printed() -> None:
 def test_the_log_has_no_field_for_a_score_an_image_or_a_name() -> None:
     assert set(AuditEvent.__dataclass_fields__) == {
         *("kind", "time", "event_id", "policy_version", "subject", "epoch", "gate_id"),
-        *("purpose", "decision", "reason", "expires_at", "count"),
+        *("purpose", "decision", "reason", "expires_at", "count", "rotation", "check_id", "pseudonym"),
     }
+    assert set(KeyRotation.__dataclass_fields__) == {"old_key", "new_key", "old_pq_key", "new_pq_key"}

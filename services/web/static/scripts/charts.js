@@ -118,9 +118,9 @@ function hours(milliseconds) {
   return word("hours").replace("{h}", number.format(Math.floor(minutes / 60))).replace("{m}", minutes % 60);
 }
 
-export function age(place, { until, templates }) {
+export function age(place, { until, retention }) {
   place.replaceChildren();
-  const { held, overdue, oldest_enrolled_at: made, oldest_expires_at: end } = templates;
+  const { held, overdue, oldest_enrolled_at: made, oldest_expires_at: end } = retention;
   if (!made) return place.append(text("p", word("no_template"), "soft"));
   const old = Date.parse(until) - Date.parse(made);
   const limit = Date.parse(end) - Date.parse(made);

@@ -188,7 +188,7 @@ function purge(state) {
   $("purge-state").className = `message ${mood}`;
   tell($("purge-state"), { bad: words.purge_dead, care: fill(words.purge_late, { n: number.format(state.overdue) }), good: words.purge_good }[mood]);
   $("swept").textContent = at(state.last_sweep_at);
-  $("templates").textContent = number.format(state.templates);
+  $("templates").textContent = number.format(state.held);
   $("oldest").textContent = at(state.oldest_enrolled_at);
   $("next").textContent = at(state.next_expiry_at);
 }
