@@ -41,6 +41,7 @@ def heap(session: CDPSession) -> int:
     return int(session.send("Runtime.getHeapUsage")["usedSize"])
 
 
+@pytest.mark.timeout(3600)
 def test_memory_of_a_gate_s_screen_stays(
     chromium: Chromium, astronaut_film: Callable[[], Iterator[Pixels]], request: pytest.FixtureRequest
 ) -> None:
