@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from biometrics.errors import MalformedInput
 from biometrics.types import Template
 from evaluation.acquisition import Acquired
 from evaluation.protocol import Pair
@@ -38,12 +39,14 @@ def compare_blindly(
     threshold: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BlindFigures:
-    """Compare every pair whose two images gave a template, under a new key."""
+    """Compare every pair whose two images gave a template, under a new key; raise `MalformedInput` if there is none."""
     secret, public = make_keys()
     gate, holder = BlindSide(public), SeeingSide(secret)
     times: list[tuple[float, float, float]] = []
     mated = otherwise = floats = sizes = products = 0
     known = [pair for pair in pairs if pair.image_a in acquired.rows and pair.image_b in acquired.rows]
+    if not known:
+        raise MalformedInput("In no pair did both photographs give a template.")
     for number, pair in enumerate(known, 1):
         enrolled, probe = (acquired.embeddings[acquired.rows[name]] for name in (pair.image_a, pair.image_b))
         marks = [perf_counter()]

@@ -38,7 +38,8 @@ def create_holder(secret: bytes, token: str, *, lowest_cosine: float) -> FastAPI
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {token}".encode()):
             raise HTTPException(401)
         wanted = request.headers.get(LEAST_HEADER, "")
-        if not (wanted.isascii() and wanted.isdigit() and lowest <= int(wanted[:9]) <= 2 * SCALE * SCALE):
+        smallest = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else -1
+        if not lowest <= smallest <= 2 * SCALE * SCALE:
             raise HTTPException(422)
         product = bytearray()
         async for part in request.stream():
@@ -46,7 +47,7 @@ def create_holder(secret: bytes, token: str, *, lowest_cosine: float) -> FastAPI
             if len(product) > MOST_BYTES:
                 raise HTTPException(413)
         try:
-            return Said(enough=await run_in_threadpool(side.enough, bytes(product), int(wanted)))
+            return Said(enough=await run_in_threadpool(side.enough, bytes(product), smallest))
         except SealBroken:
             raise HTTPException(400) from None
 

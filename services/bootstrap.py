@@ -245,7 +245,7 @@ def build_dwarpal(
             proofs=liveness,
         ),
         liveness,
-        build_retention(storage, gallery, networks.embedder.model_digest),
+        build_retention(storage, gallery, sealer, networks.embedder.model_digest),
         metrics,
         calibration,
         quality,
@@ -271,13 +271,18 @@ def build_sealer(storage: Storage) -> TemplateSealer:
     except OSError:
         raise ModelUnusable("The key holder's public key cannot be read.", code="blind_malformed_key") from None
     holder = BlindHolder(settings.blind_url, settings.blind_token_file)
-    return BlindSealer(storage.keys, settings.site).use(BlindSide(public), holder)
+    return BlindSealer(storage.keys, settings.site, BlindSide(public), holder)
 
 
-def build_retention(storage: Storage, gallery: Gallery, model_digest: str | None = None) -> RetentionService:
-    """Wire what forgets; it needs no network, but only templates of the network that runs enter a gallery."""
+def build_retention(
+    storage: Storage, gallery: Gallery, sealer: TemplateSealer | None = None, model_digest: str | None = None
+) -> RetentionService:
+    """Wire what forgets; only templates of the network that runs enter a gallery.
+
+    Forgetting opens nothing: alone it needs no network, and no key of a key holder that might be missing.
+    """
     return RetentionService(
-        build_sealer(storage),
+        sealer or EnvelopeSealer(storage.keys, storage.settings.site),
         gallery,
         storage.keys,
         build_scrubber(storage.engine),

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from biometrics.comparison import cosine
 from biometrics.credentials import JourneyCredential
 from biometrics.errors import Conflict, NotFound, SealBroken
 from biometrics.ports import Clock, FaceDetector, FaceEmbedder, Gallery, TemplateSealer, UnitOfWork
@@ -225,7 +224,7 @@ class CheckService:
         # 8. compare with what the database holds, not with what the gallery remembers
         try:
             with self.sealer.open_for_gallery(record) as template:
-                matched = cosine(probe, template) >= threshold
+                matched = template.matches(probe, threshold)
         except SealBroken:
             return deny(Reason.NOT_ENROLLED), record
         return (admit(record.id) if matched else deny(Reason.NOT_MATCHED)), record

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 
-from biometrics.comparison import cosine
 from biometrics.credentials import CredentialReader, JourneyCredential
 from biometrics.errors import NotPermitted, SealBroken
 from biometrics.ports import UnitOfWork
@@ -104,7 +103,7 @@ class CredentialChecks:
         """Decrypt, compare, forget."""
         try:
             with self.reader.open(credential) as template:
-                matched = cosine(probe, template) >= self.threshold()
+                matched = template.matches(probe, self.threshold())
         except SealBroken:
             return deny(Reason.CREDENTIAL_INVALID)
         return admit(credential.id) if matched else deny(Reason.NOT_MATCHED, counts_as_failure=True)

@@ -50,6 +50,7 @@ class Activity:
         found: list[int] = []
         for decision in TURNED_AWAY:  # one by one: each is read from its end, in the index's order
             query = select(AuditEntry.index, AuditEntry.event, AuditEntry.time).where(AuditEntry.decision == decision)
+            # Twice as many: an officer's denial of a check stands among the checks that denied.
             rows = self._session.execute(query.order_by(AuditEntry.index.desc()).limit(2 * limit))
             found += [i for i, event, time in rows if event == EventKind.CHECKED.value and time >= since]
         return sorted(found)[-limit:]

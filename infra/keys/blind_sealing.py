@@ -16,7 +16,8 @@ from biometrics.ports import HeldTemplate
 from biometrics.records import EnrollmentRecord, SealedTemplate, TravelToken
 from biometrics.types import Template
 from infra.blind import BlindSide, least, whole
-from infra.keys.sealing import EnvelopeSealer
+from infra.keys.sealing import EnvelopeSealer, in_the_clear
+from infra.keys.store import KeyStore
 
 
 class Holder(Protocol):
@@ -59,10 +60,10 @@ class BlindSealer(EnvelopeSealer):
 
     envelope_version = b"\x02"
 
-    def use(self, side: BlindSide, holder: Holder) -> Self:
-        """Name the public key and its holder."""
-        self._side, self._holder = side, holder
-        return self
+    def __init__(self, keys: KeyStore, site: str, side: BlindSide, holder: Holder) -> None:
+        super().__init__(keys, site)
+        self._side = side
+        self._holder = holder
 
     def __repr__(self) -> str:
         return "<BlindSealer>"
@@ -79,7 +80,9 @@ class BlindSealer(EnvelopeSealer):
                 "This site compares blindly: walking through without the token is not offered.",
                 code="walk_through_not_offered",
             )
-        encrypted = template.encrypted if isinstance(template, BlindTemplate) else self._side.encrypt(_plain(template))
+        encrypted = (
+            template.encrypted if isinstance(template, BlindTemplate) else self._side.encrypt(in_the_clear(template))
+        )
         return self._seal(bytearray(encrypted), token, epoch, model_digest, for_gallery=False)
 
     def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> BlindTemplate:
@@ -89,9 +92,3 @@ class BlindSealer(EnvelopeSealer):
     def open_for_gallery(self, record: EnrollmentRecord) -> Template:
         """Raise `SealBroken`: nothing is sealed for a gallery here."""
         raise SealBroken("There is no walk-through where templates are compared blindly.")
-
-
-def _plain(template: HeldTemplate) -> Template:
-    if not isinstance(template, Template):
-        raise SealBroken("This is no template.")
-    return template

@@ -57,6 +57,8 @@ class SealContext:
 class EnvelopeSealer:
     """Seals and opens the templates of one site; `random` makes the data keys and nonces."""
 
+    envelope_version = VERSION
+
     def __init__(self, keys: KeyStore, site: str, *, random: Callable[[int], bytes] = os.urandom) -> None:
         self._keys = keys
         self._site = site
@@ -65,8 +67,6 @@ class EnvelopeSealer:
     def __repr__(self) -> str:
         return "<EnvelopeSealer>"
 
-    envelope_version = VERSION
-
     def seal(
         self, template: HeldTemplate, *, token: TravelToken, epoch: int, model_digest: str, for_gallery: bool
     ) -> SealedTemplate:
@@ -74,9 +74,7 @@ class EnvelopeSealer:
 
         Raises `KeyDestroyed` if the epoch has ended.
         """
-        if not isinstance(template, Template):
-            raise SealBroken(_BROKEN)
-        plain = bytearray(template.vector.astype("<f2").tobytes())
+        plain = bytearray(in_the_clear(template).vector.astype("<f2").tobytes())
         return self._seal(plain, token, epoch, model_digest, for_gallery=for_gallery)
 
     def open_with_token(self, record: EnrollmentRecord, token: TravelToken) -> HeldTemplate:
@@ -136,6 +134,13 @@ class EnvelopeSealer:
     def _encrypt(self, key: bytearray, plain: bytearray, bound: bytes, version: bytes = VERSION) -> bytes:
         nonce = self._random(_NONCE)
         return version + nonce + AESGCM(key).encrypt(nonce, plain, bound)
+
+
+def in_the_clear(template: HeldTemplate) -> Template:
+    """Return a template that can be read as what it is; raise `SealBroken` for one that can only be compared."""
+    if not isinstance(template, Template):
+        raise SealBroken(_BROKEN)
+    return template
 
 
 def _derive(epoch_key: bytes, share: bytes | None, bound: bytes) -> bytearray:

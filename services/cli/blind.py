@@ -60,6 +60,7 @@ def serve(
     secret, token = (folder / SECRET).read_bytes(), (folder / TOKEN).read_text(encoding="utf-8").strip()
     holder = create_holder(secret, token, lowest_cosine=lowest_cosine)
     with listen(host, port) as listening:
+        listening.listen()  # before it says so: who asks from now on waits, and is not refused
         say(f"The key holder is ready at {url_of(listening)}")
         config = uvicorn.Config(holder, log_config=None, access_log=False, server_header=False, ws="none")
         uvicorn.Server(config).run(sockets=[listening])

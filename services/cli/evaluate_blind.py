@@ -33,11 +33,10 @@ def blind(
     demand_installed()
     listed = read_pairs(pairs_csv)
     chosen = [listed[number * len(listed) // pairs] for number in range(pairs)] if len(listed) > pairs else listed
-    network = build_embedder(settings_to_measure(embedder), by_path=True)
+    settings = settings_to_measure(embedder)
+    network = build_embedder(settings, by_path=True)
     names = dict.fromkeys(name for pair in chosen for name in (pair.image_a, pair.image_b))
-    acquired = embed_images(
-        names, images, settings_to_measure(embedder), network, aligned=False, face=face, what="photographs"
-    )
+    acquired = embed_images(names, images, settings, network, aligned=False, face=face, what="photographs")
     with progress_bar("Comparing blindly") as tell:
         found = compare_blindly(chosen, acquired, threshold=threshold_at(network.card, FMR), progress=tell)
     if as_json:

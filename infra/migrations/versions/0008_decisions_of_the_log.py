@@ -1,7 +1,4 @@
-"""Decision and reason of an entry as columns, and indices that give filtered entries in order, for desk and auditors.
-
-Entries that stand already are read anew.
-"""
+"""Decision and reason of an entry as columns, for the desk and the charts; entries that stand already are read anew."""
 
 from __future__ import annotations
 
@@ -32,8 +29,4 @@ def upgrade() -> None:
             if told := {name: fields[name] for name in ("decision", "reason") if name in fields}:
                 connection.execute(sa.update(entry).where(entry.c.index == index).values(told))
         start = rows[-1][0] + 1
-    op.drop_index("ix_audit_entry_event_epoch", "audit_entry")
-    op.drop_index("ix_audit_entry_gate_id", "audit_entry")
-    op.create_index("ix_audit_entry_event_index", "audit_entry", ["event", "index", "epoch"])
-    op.create_index("ix_audit_entry_decision_index", "audit_entry", ["decision", "index"])
-    op.create_index("ix_audit_entry_gate_index", "audit_entry", ["gate_id", "index"])
+    op.create_index("ix_audit_entry_decision_time", "audit_entry", ["decision", "time"])

@@ -124,7 +124,7 @@ def sealed(sealer: BlindSealer, held: object, token: TravelToken, epoch: int = E
 
 def test_a_sealed_template_is_compared_moved_and_never_seen(gate: BlindSide, holder: SeeingSide) -> None:
     store = FakeKeyStore()
-    sealer = BlindSealer(store, "airport.example").use(gate, holder)
+    sealer = BlindSealer(store, "airport.example", gate, holder)
     token, enrolled = TravelToken.new(new_id()), template(3)
     record = sealed(sealer, enrolled, token)
     assert record.sealed.envelope[:1] == b"\x02"
@@ -150,7 +150,7 @@ def test_a_sealed_template_is_compared_moved_and_never_seen(gate: BlindSide, hol
 
 def test_the_two_kinds_of_envelope_are_never_taken_for_each_other(gate: BlindSide, holder: SeeingSide) -> None:
     store, token = FakeKeyStore(), TravelToken.new(new_id())
-    plain, blindly = EnvelopeSealer(store, "airport.example"), BlindSealer(store, "airport.example").use(gate, holder)
+    plain, blindly = EnvelopeSealer(store, "airport.example"), BlindSealer(store, "airport.example", gate, holder)
     made = plain.seal(template(1), token=token, epoch=EPOCH, model_digest=MODEL, for_gallery=False)
     in_the_clear = make_enrollment(token, made, model_digest=MODEL, enrolled_at=NOON, expires_at=NOON)
     with pytest.raises(SealBroken):
