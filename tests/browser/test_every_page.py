@@ -75,6 +75,7 @@ def examine(state: State, look: Look, browser: Browser, chromium: Chromium) -> l
     try:
         watched = chromium.open(context, state.path)
         state.reach(watched, chromium)
+        watched.page.wait_for_load_state()  # axe asks for a layout, with or without the style sheet
         return [
             *accessibility(watched.page),
             *beyond(watched.page),

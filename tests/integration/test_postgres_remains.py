@@ -87,7 +87,8 @@ class Airport:
         """Return the server's files, as a thief of its disk gets them."""
         with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("CHECKPOINT"))
-        return {source.name: b"".join(source.read()) for source in server_files(self.engine)}
+        found = {source.name: b"".join(source.read()) for source in server_files(self.engine)}
+        return {name: unpaged(content) if place(name) == "wal" else content for name, content in found.items()}
 
     def scanned(self) -> ScanReport:
         return scan(server_files(self.engine), template_needles(self.vectors))
@@ -96,6 +97,20 @@ class Airport:
 @pytest.fixture
 def airport(engine: Engine, tmp_path: Path) -> Airport:
     return Airport(engine, tmp_path)
+
+
+def place(name: str) -> str:
+    """Say whether a file is of the write-ahead log or of the tables."""
+    return "wal" if "/pg_wal/" in name else "heap"
+
+
+def unpaged(content: bytes) -> bytes:
+    """Return a piece of the write-ahead log as one stream: a record goes on behind the header of the next page.
+
+    Headers have 24 bytes, and 40 with the flag 2 (`xlog_internal.h`).
+    """
+    pages = (content[at : at + 8192] for at in range(0, len(content), 8192))
+    return b"".join(page[40 if page[2:3] and page[2] & 2 else 24 :] for page in pages)
 
 
 def dug_out(record: EnrollmentRecord, content: bytes) -> EnrollmentRecord | None:
@@ -114,7 +129,7 @@ def remains(record: EnrollmentRecord, files: dict[str, bytes]) -> Iterator[tuple
     """Yield (`heap` or `wal`, the record as that file still has it)."""
     for name, content in files.items():
         if (old := dug_out(record, content)) is not None:
-            yield "wal" if "/pg_wal/" in name else "heap", old
+            yield place(name), old
 
 
 def opens(airport: Airport, record: EnrollmentRecord, token: TravelToken | None) -> bool:
